@@ -1,0 +1,23 @@
+"""Identifiers: short, unique within a run, and the same again for the same seed."""
+
+from __future__ import annotations
+
+import random
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Ids:
+    """Makes identifiers such as `turn_4k9x0p2m7q1z`: a prefix and 60 random bits, at most 32 characters.
+
+    With a seed the same sequence comes again, which is what makes a rehearsed run repeatable; without one the
+    operating system's randomness is used.
+    """
+
+    def __init__(self, seed: int | str | None = None) -> None:
+        self._random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
+
+    def new(self, prefix: str) -> str:
+        """A new identifier that starts with `prefix` and an underscore."""
+        bits = self._random.getrandbits(60)
+        return f"{prefix}_" + "".join(_ALPHABET[(bits >> shift) & 31] for shift in range(55, -1, -5))

@@ -1,0 +1,81 @@
+"""The port to the network: a byte stream to an endpoint, and which endpoint a member is reached at.
+
+WebSocket and HTTP clients alike get their bytes here, so that a test (or a virtual clock) can put memory streams in
+the place of sockets, and so that rehearsal is a matter of *where one dials* and of nothing else.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Protocol
+
+import trio
+from attrs import field, frozen
+
+from mob.definition.model import ModelCapabilities, Profile
+from mob.errors import ProviderUnreachable
+
+
+@frozen(slots=True)
+class Endpoint:
+    """Where a member's model is dialled. `base_url` is http(s) and ends in the API's root, `…/v1`.
+
+    `api_key` and `headers` are never shown: not in a repr, a log, an event or an error.
+    """
+
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    headers: dict[str, str] = field(factory=dict, repr=False, hash=False)
+    rehearsed: bool = False
+
+
+class Network(Protocol):
+    """Opens byte streams."""
+
+    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
+        """A connected stream; ProviderUnreachable when there is none to be had."""
+        ...
+
+
+class Dialler(Protocol):
+    """Knows where each member's model is, and how to get bytes there."""
+
+    @property
+    def network(self) -> Network:
+        """The network to dial on."""
+        ...
+
+    async def endpoint(self, identity: str, profile: Profile, model: ModelCapabilities) -> Endpoint:
+        """Where this member is dialled. CredentialMissing when a vendor needs a key that is not there."""
+        ...
+
+
+class TcpNetwork:
+    """The real one: TCP with happy eyeballs, TLS by the system's trust store."""
+
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._ssl_context = ssl_context
+
+    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
+        """Connect; see Network.connect. The caller bounds the time."""
+        try:
+            stream: trio.SocketStream = await trio.open_tcp_stream(host, port)
+        except OSError as error:
+            raise ProviderUnreachable(
+                f"cannot connect to {host}:{port}: {error}; check the address and that it is up",
+                recovery="reopen",
+            ) from error
+        stream.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: a 20 ms audio frame must not wait for the next
+        if not tls:
+            return stream
+        context = self._ssl_context or ssl.create_default_context()
+        secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+        try:
+            await secure.do_handshake()
+        except (trio.BrokenResourceError, OSError) as error:
+            await trio.aclose_forcefully(secure)
+            raise ProviderUnreachable(
+                f"TLS with {host}:{port} failed: {error}; check the certificate and the clock",
+                recovery="fatal",
+            ) from error
+        return secure
