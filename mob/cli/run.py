@@ -1,0 +1,120 @@
+"""`mob run`: a team, and one human's conversation with whoever holds its floor.
+
+Three ways to talk: `--say`/`--wav` (each one turn, then the end), lines from a pipe (likewise), or the interactive
+screen. Three ways to print: one JSON object an event, plain lines, or that screen. Ctrl-C drains, says honestly what
+became of the run, and exits 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import trio
+from attrs import frozen
+
+import mob
+from mob.cli.conversation import Conversation
+from mob.cli.main import STORE_FILE
+from mob.cli.output import JsonOutput, Output, PlainOutput
+from mob.cli.style import Style
+from mob.definition.load import load
+from mob.definition.model import MobDefinition
+from mob.errors import MemberUnknown, UsageError
+from mob.rehearsal.faults import parse_fault
+from mob.team.supervisor import Mob
+
+INTERRUPTED = 130
+
+
+@frozen(slots=True)
+class Input:
+    """One thing the human does: a line of text, or a sound file."""
+
+    text: str | None = None
+    wav: Path | None = None
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Run the team of `arguments.team`; returns the exit code."""
+    definition = load(arguments.team)
+    if arguments.member is not None and arguments.member not in definition.members:
+        known = ", ".join(definition.members)
+        raise MemberUnknown(f"{arguments.team} has no member {arguments.member!r}; it has {known}")
+    try:
+        return trio.run(_run, definition, arguments)
+    except* mob.MobError as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[mob.MobError]) -> mob.MobError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, mob.MobError)
+    return error
+
+
+async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
+    opened = mob.open_mob(
+        definition,
+        rehearse=True if arguments.rehearse else None,
+        store=_state_file(arguments.state),
+        run_id=arguments.resume,
+        resume=arguments.resume is not None,
+        seed=arguments.seed,
+        faults=tuple(parse_fault(text) for text in arguments.fault),
+    )
+    async with opened as team:
+        return await _converse(team, arguments)
+
+
+async def _converse(team: Mob, arguments: argparse.Namespace) -> int:
+    scripted = bool(arguments.say or arguments.wav)
+    interactive = not scripted and sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive and not arguments.json and not arguments.plain:
+        from mob.cli.terminal import Terminal
+
+        return await Terminal(team, start=arguments.member).run()
+    output: Output = JsonOutput() if arguments.json else PlainOutput(Style.for_stdout())
+    interrupted = False
+    async with trio.open_nursery() as nursery:
+        conversation = Conversation(team, output, start=arguments.member)
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        async with conversation.open():
+            async for entry in _inputs(arguments, scripted=scripted):
+                await conversation.put(text=entry.text, wav=entry.wav)
+        nursery.cancel_scope.cancel()
+    interrupted = nursery.cancel_scope.cancelled_caught and not conversation.finished
+    await output.finish(team, reason="interrupted" if interrupted else "done")
+    return INTERRUPTED if interrupted else conversation.exit_code
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncIterator[Input]:
+    if scripted:
+        if arguments.wav is not None:
+            yield Input(wav=arguments.wav)
+        for text in arguments.say:
+            yield Input(text=text)
+        return
+    while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
+        if line.strip():
+            yield Input(text=line.strip())
+
+
+def _state_file(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot keep runs in {directory}: {error.strerror}; choose another --state") from error
+    return directory / STORE_FILE

@@ -1,0 +1,195 @@
+"""The interactive screen of `mob run`: a transcript that scrolls; below it the strip, what is being said, a prompt.
+
+The line editor is prompt_toolkit's, in a thread of its own (it cannot run on trio); what it reads comes here over a
+bounded channel, and everything else happens in the run's own loop.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import trio
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import Application
+from prompt_toolkit.formatted_text import ANSI
+from prompt_toolkit.patch_stdout import patch_stdout
+
+from mob.cli.conversation import Conversation
+from mob.cli.history import describe
+from mob.cli.output import PlainOutput
+from mob.cli.style import Style
+from mob.cli.view import MemberView, RunView
+from mob.errors import MobError
+from mob.team.supervisor import Mob
+
+HELP = """\
+  TEXT              say it to whoever has the floor; while they speak, this cuts in
+  @MEMBER TEXT      say it to another member, beside the conversation
+  /interrupt        cut the answer off
+  /hand_off NAME    talk with this member from now on
+  /members          who is here, and how they are
+  /history [NAME]   what was committed
+  /quit, Ctrl-D     drain and end; Ctrl-C does so at once
+  ?                 this"""
+
+_MARKS = {
+    "idle": "○", "listening": "◔", "thinking": "◌", "speaking": "●", "tool": "◆",
+    "connecting": "…", "restarting": "↻", "retired": "–", "failed": "✗",
+}  # fmt: skip
+
+
+class Terminal:
+    """One human at one terminal."""
+
+    def __init__(self, team: Mob, *, start: str | None) -> None:
+        self._team = team
+        self._style = Style(on=True)
+        self._output = PlainOutput(self._style, echo_user=False)
+        self._conversation = Conversation(team, self._output, start=start, instant=False)
+        self._keyboard = Keyboard(lambda: toolbar(self._conversation.view, self._style))
+
+    async def run(self) -> int:
+        """Talk until the human leaves; returns the exit code (130 after Ctrl-C)."""
+        interrupted = False
+        with patch_stdout(raw=True):
+            print(self._style.faint("Type to talk, ? for help."))
+            async with self._conversation.open(), trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on, signal.SIGTERM, nursery.cancel_scope)
+                async with self._keyboard.open() as lines:
+                    async for line in lines:
+                        if line is None:
+                            interrupted = True
+                            break
+                        if not await self._obey(line.strip()):
+                            break
+                nursery.cancel_scope.cancel()
+            await self._output.finish(self._team, reason="interrupted" if interrupted else "done")
+        return 130 if interrupted else self._conversation.exit_code
+
+    async def _obey(self, line: str) -> bool:
+        """Do what a line says; False to leave."""
+        word, _, rest = line.partition(" ")
+        try:
+            match word:
+                case "":
+                    pass
+                case "?" | "/help":
+                    print(HELP)
+                case "/quit" | "/exit":
+                    return False
+                case "/interrupt":
+                    await self._conversation.interrupt()
+                case "/hand_off":
+                    await self._conversation.hand_off(rest.strip())
+                case "/members":
+                    self._print_members()
+                case "/history":
+                    self._print_history(rest.strip() or None)
+                case _ if word.startswith("/"):
+                    print(self._style.red(f"There is no {word}; ? shows what there is."))
+                case _ if word.startswith("@") and rest:
+                    self._conversation.say_to(word[1:], rest)
+                case _:
+                    await self._conversation.send_text(line)
+        except MobError as error:
+            print(self._style.red(str(error)))
+        return True
+
+    def _print_members(self) -> None:
+        for row in self._conversation.view.members.values():
+            handle = self._team.member(row.identity)
+            how = ("live" if row.live else "text") + (", rehearsed" if row.rehearsed else "")
+            cost = "" if row.cost_usd is None else f", ${row.cost_usd:.4f}"
+            mark = " ← floor" if row.identity == self._conversation.view.floor else ""
+            name = self._style.member(row.identity)
+            print(f"  {name}  {row.state} ({how}), generation {handle.generation}, {row.turns} turns{cost}{mark}")
+
+    def _print_history(self, member: str | None) -> None:
+        identity = member or self._conversation.view.floor
+        if identity is None:
+            print("Nobody has the floor; name a member: /history NAME")
+            return
+        for turn in self._team.member(identity).history():
+            print(self._style.bold(f"  #{turn.seq} {identity}") + self._style.faint(f"  {turn.status}"))
+            for item in turn.items:
+                print(f"    {describe(item, self._style)}")
+
+
+class Keyboard:
+    """The prompt in its thread. Yields lines, and None for Ctrl-C; ends at Ctrl-D."""
+
+    def __init__(self, toolbar: Callable[[], ANSI]) -> None:
+        self._toolbar = toolbar
+        self._application: Application[str] | None = None
+        self._stopping = threading.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[trio.MemoryReceiveChannel[str | None]]:
+        """Start reading; leaving the block ends the prompt and gives the terminal back as it was."""
+        send, receive = trio.open_memory_channel[str | None](8)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._host, send)
+            try:
+                yield receive
+            finally:
+                self._stop()
+
+    async def _host(self, send: trio.MemorySendChannel[str | None]) -> None:
+        with send:
+            await trio.to_thread.run_sync(self._read, send)
+
+    def _read(self, send: trio.MemorySendChannel[str | None]) -> None:
+        session: PromptSession[str] = PromptSession(bottom_toolbar=self._toolbar, refresh_interval=0.1)
+        self._application = session.app
+        while not self._stopping.is_set():
+            line: str | None
+            try:
+                line = session.prompt("you> ")
+            except KeyboardInterrupt:
+                line = None
+            except EOFError:
+                return
+            try:
+                trio.from_thread.run(send.send, line)
+            except (trio.Cancelled, trio.BrokenResourceError):
+                return
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        application = self._application
+        if application is None or not application.is_running or application.loop is None:
+            return
+
+        def leave() -> None:
+            # The prompt may have ended by itself between our look and this call.
+            if application.is_running and not application.is_done:
+                application.exit(exception=EOFError)
+
+        application.loop.call_soon_threadsafe(leave)
+
+
+def toolbar(view: RunView, style: Style) -> ANSI:
+    """What stands below the prompt: the words being said, then one mark, name and state for each member."""
+    rows = [_row(row, view.floor, style) for row in view.members.values()]
+    cost = view.cost_usd
+    strip = "   ".join(rows) + ("" if cost is None else f"   ${cost:.4f}")
+    speaking = next((row for row in view.members.values() if row.saying and row.identity == view.floor), None)
+    if speaking is None:
+        return ANSI(strip)
+    return ANSI(f"{style.member(speaking.identity)}: {speaking.saying[-300:]}\n{strip}")
+
+
+def _row(row: MemberView, floor: str | None, style: Style) -> str:
+    name = style.member(row.identity) if row.identity == floor else row.identity
+    live = "▮" if row.live else "▯"
+    return f"{_MARKS.get(row.state, '·')}{live} {name} {row.state}"
+
+
+async def _cancel_on(number: signal.Signals, scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(number) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return

@@ -1,0 +1,141 @@
+"""Every command and code block that the README and the docs print is run as printed.
+
+```python blocks run as a program; ```sh blocks run as a script, line by line, in a folder that holds what a clone
+holds; ```toml blocks with a [mob] section are checked; ```text blocks are output and are not run. A command that
+serves (`mob rehearse …`) is started, must come up, and is stopped when its block ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+KNOWN = {"python", "sh", "toml", "text", "json"}
+
+
+@frozen
+class Block:
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [Block(page, text.count("\n", 0, m.start()) + 1, m[1], m[2]) for m in BLOCK.finditer(text)]
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def of(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What a fresh clone holds, as far as a reader of the docs uses it."""
+    for name in ("definitions", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
+    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_every_fence_is_of_a_known_kind() -> None:
+    fences = sum(len(re.findall(r"^```\w", page.read_text(), re.MULTILINE)) for page in PAGES)
+
+    assert {block.language for block in BLOCKS} <= KNOWN
+    assert len(BLOCKS) == fences > 0
+
+
+@pytest.mark.parametrize("block", of("python"), ids=str)
+def test_python_block_runs(block: Block, clone: Path) -> None:
+    done = run([sys.executable, "-W", "error", "-c", block.text], clone)
+
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("block", of("toml"), ids=str)
+def test_toml_block_is_a_team_file_that_can_run(block: Block, clone: Path) -> None:
+    if "[mob]" not in block.text:
+        import tomli
+
+        assert tomli.loads(block.text)
+        return
+    (clone / "block.toml").write_text(block.text)
+
+    done = run(["mob", "check", "block.toml"], clone)
+
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("block", of("sh"), ids=str)
+def test_shell_block_runs(block: Block, clone: Path) -> None:
+    serving: list[subprocess.Popen[str]] = []
+    try:
+        for command in commands(block.text):
+            if command.startswith("mob rehearse"):
+                serving.append(start(command, clone))
+                continue
+            done = run(["bash", "-euo", "pipefail", "-c", command], clone)
+            assert done.returncode == 0, f"{block}\n$ {command}\n{done.stdout}\n{done.stderr}"
+    finally:
+        for process in serving:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+
+
+def start(command: str, cwd: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        shlex.split(command), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("http://"), command
+    return process
+
+
+def commands(script: str) -> list[str]:
+    """The commands of a block: continuation lines joined, comments left out, the clone's own set-up taken as done.
+
+    The set-up lines of the README are what made the environment in which this test runs; of the first, the part
+    that remains is the command that it is there for. The second runs these tests.
+    """
+    joined = re.sub(r"\\\n\s*", " ", script)
+    lines = [line.strip() for line in joined.splitlines() if line.strip() and not line.strip().startswith("#")]
+    lines = [re.sub(r"^python3 -m venv \.venv && \.venv/bin/pip install .*? && ", "", line) for line in lines]
+    lines = [line.replace(".venv/bin/", "") for line in lines]
+    return [line for line in lines if "pytest" not in line and ".ci/run" not in line]
