@@ -273,13 +273,19 @@ class ProviderRefused(ProviderError):
 
 
 class WireError(ProviderError):
-    """Bytes that break the protocol. `offset` is where, in bytes from the start of the frame, when known."""
+    """Bytes that break the protocol. `offset` is where, in bytes from the start of the frame, when known.
+
+    `field` is the path of the field that is wrong ("response.id"), when the frame could be read at all.
+    """
 
     code = "wire_error"
 
-    def __init__(self, message: str, *, recovery: Recovery = "reopen", offset: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, recovery: Recovery = "reopen", offset: int | None = None, field: str | None = None
+    ) -> None:
         super().__init__(message, recovery=recovery)
         self.offset = offset
+        self.field = field
 
 
 class StoreError(MobError):
