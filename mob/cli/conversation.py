@@ -1,0 +1,152 @@
+"""One human's conversation with a team: the line to the floor holder, a loudspeaker, and an output that prints.
+
+The scripted ways to talk (`put`: one turn, then wait until it is settled) and the interactive one (`send_text`: no
+waiting) share everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from mob.cli.output import Output
+from mob.cli.sound import read_wav
+from mob.cli.speaker import Receipt, Speaker
+from mob.cli.view import RunView
+from mob.errors import LimitReached, MobError
+from mob.history.items import Turn
+from mob.live.events import AudioDelta, Interrupted, LiveEvent, SpeechStarted
+from mob.sessions.events import ErrorOccurred, FloorChanged, MobStarted, RunEvent, TurnEnded
+from mob.team.line import Line
+from mob.team.supervisor import Mob
+
+EXIT_LIMIT = 4
+EXIT_MEMBER_FAILED = 5
+
+_TICK_S = 0.02
+_CHUNK_MS = 100
+_SILENCE_MS = 1200  # longer than any turn detection waits before it takes the turn as over
+
+
+class Conversation:
+    """Talks with whoever has the floor. `instant`: audio counts as played when it arrives."""
+
+    def __init__(self, team: Mob, output: Output, *, start: str | None, instant: bool = True) -> None:
+        self._team = team
+        self._output = output
+        self._start = start
+        self._speaker = Speaker(instant=instant)
+        self._instant = instant
+        self._speaking: dict[str, str] = {}
+        self.view = RunView()
+        self.exit_code = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Listen to the team and to the line while the block runs."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._follow_run)
+            if self._start is not None and self._start != self._team.floor:
+                await self._team.hand_off(self._start)
+            async with self._team.open_line() as line:
+                self._line = line
+                nursery.start_soon(self._follow_line, line)
+                if not self._instant:
+                    nursery.start_soon(self._play)
+                yield
+            nursery.cancel_scope.cancel()
+
+    async def put(self, *, text: str | None = None, wav: Path | None = None) -> None:
+        """One turn, to its end: returns when nobody has anything left to do."""
+        try:
+            if wav is not None:
+                await self._send_sound(wav)
+            if text is not None:
+                await self._line.send_text(text)
+            await self._team.wait_quiet()
+        except LimitReached as error:
+            self.exit_code = self.exit_code or EXIT_LIMIT
+            self._report(error)
+
+    async def send_text(self, text: str) -> None:
+        """Say something; cuts in when the member is speaking."""
+        await self._line.send_text(text)
+
+    def say_to(self, member: str, text: str) -> None:
+        """Say something to another member; its answer is printed when it is committed."""
+        self._line.say_to(member, text)
+
+    async def interrupt(self) -> None:
+        """Cut the answer off where it is."""
+        await self._line.interrupt()
+
+    async def hand_off(self, member: str) -> None:
+        """Talk with this member from now on."""
+        await self._team.hand_off(member)
+
+    async def _send_sound(self, path: Path) -> None:
+        rate = self._line.input_rate
+        silence = bytes(2 * rate * _SILENCE_MS // 1000)
+        sound = read_wav(path, rate) + silence
+        step = 2 * rate * _CHUNK_MS // 1000
+        for start in range(0, len(sound), step):
+            await self._line.send_audio(sound[start : start + step])
+            # Ten times the speed of sound: quick, and never more than the channel's buffer holds.
+            await trio.sleep(_CHUNK_MS / 10_000)
+
+    async def _follow_run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with self._team.events() as events:
+            task_status.started()
+            async for event in events:
+                self._run_event(event)
+
+    def _run_event(self, event: RunEvent) -> None:
+        if isinstance(event, MobStarted):
+            for identity, facts in event.members.items():
+                self.view.member(identity).rehearsed = bool(facts.get("rehearsed"))
+        if isinstance(event, FloorChanged | MobStarted):
+            self.view.floor = self._team.floor
+        self.view.apply_run_event(event)
+        turn = self._turn_of(event) if isinstance(event, TurnEnded) else None
+        if turn is not None and turn.status == "failed":
+            self.exit_code = self.exit_code or EXIT_MEMBER_FAILED
+        self._output.event(event, turn)
+
+    def _turn_of(self, event: TurnEnded) -> Turn | None:
+        turns = self._team.member(event.member or "").history()
+        return next((turn for turn in reversed(turns) if turn.id == event.turn), None)
+
+    async def _follow_line(self, line: Line) -> None:
+        async for member, event in line:
+            if isinstance(event, LiveEvent):
+                self._live_event(member, event)
+
+    def _live_event(self, member: str, event: LiveEvent) -> None:
+        now = trio.current_time()
+        self.view.apply_live_event(member, event)
+        match event:
+            case AudioDelta(item_id=item_id, start_ms=start, pcm=pcm):
+                self._speaking[item_id] = member
+                duration = len(pcm) * 1000 // (2 * self._line.output_rate)
+                self._receipts(self._speaker.play(item_id, start, duration, now))
+            case SpeechStarted():
+                self._receipts(self._speaker.stop(now))
+            case Interrupted():
+                self._speaker.stop(now)
+            case _:
+                pass
+
+    def _receipts(self, receipts: list[Receipt]) -> None:
+        for receipt in receipts:
+            self._line.played(self._speaking[receipt.item_id], receipt.item_id, receipt.ms)
+
+    async def _play(self) -> None:
+        while True:
+            await trio.sleep(_TICK_S)
+            self._receipts(self._speaker.advance(trio.current_time()))
+
+    def _report(self, error: MobError) -> None:
+        self._output.event(ErrorOccurred(error_class=error.code, message=str(error), recovery="fatal"), None)
