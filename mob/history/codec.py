@@ -68,11 +68,6 @@ def decode(data: bytes, *, where: str = "row") -> Row:
     return row
 
 
-def member_of(row: Row) -> str | None:
-    """The member a row is about; None when it is about the run."""
-    return getattr(row, "member", None)
-
-
 def _row_type(body: dict[str, Any], where: str) -> type[Row]:
     kind = body.get("kind")
     cls = _ROW_TYPES.get(kind) if isinstance(kind, str) else None

@@ -7,6 +7,7 @@ shown. For an interrupted spoken message `spoken_text` is the heard prefix and `
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 from attrs import field, frozen
@@ -138,3 +139,8 @@ class Turn:
     def agent_text(self) -> str:
         """What the member said in this turn, as far as it was heard."""
         return "\n".join(i.text for i in self.items if isinstance(i, AgentMessage) and i.text)
+
+
+def result_id(call_id: str) -> str:
+    """The item id of a call's result when mob makes the result itself: the same for the same call, 23 characters."""
+    return f"result_{hashlib.blake2s(call_id.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"

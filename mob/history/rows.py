@@ -186,3 +186,8 @@ class Stored:
     seq: int
     at: float
     row: Row = field()
+
+
+def member_of(row: Row) -> str | None:
+    """The member a row is about; None when it is about the run."""
+    return None if isinstance(row, RunStarted | RunStopped) else row.member
