@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
+from mob.definition.patterns import matcher
 from mob.values import Modality, Via
 
 TurnMode = Literal["server_vad", "semantic_vad", "manual"]
@@ -98,6 +99,13 @@ class Topology:
     mode: Literal["advisory", "strict"]
     rules: tuple[TopologyRule, ...] = ()
 
+    def allows(self, from_role: str, to_role: str) -> bool:
+        """What the last matching rule says; True when none matches."""
+        for rule in reversed(self.rules):
+            if rule.from_role in (from_role, "*") and rule.to_role in (to_role, "*"):
+                return rule.allowed
+        return True
+
 
 @frozen(slots=True)
 class Tool:
@@ -162,7 +170,7 @@ class RehearsalRule:
 
     `when`: words that must all occur (any case), or a pattern between slashes; empty matches always. Of `say`,
     `call` (a tool name, with `arguments`) and `hand_off` (a member), at least one is given. `after_ms` is how long
-    it thinks first.
+    it thinks first. `matches(text)` decides, in time linear in the text whatever the pattern.
     """
 
     when: str = ""
@@ -172,13 +180,18 @@ class RehearsalRule:
     hand_off: str | None = None
     after_ms: int = 0
 
+    def matches(self, text: str) -> bool:
+        """Whether the rule is about this text."""
+        return matcher(self.when)(text)
+
 
 @frozen(slots=True)
 class MobDefinition:
     """A team file, whole and well-shaped. Get one with `mob.load`.
 
-    `routes` is the wiring worked out: `[wiring]` routes, role wiring and auto-wiring together, between identities,
-    no duplicates, in the file's order. `skills` maps a name to its text. `digest` is the file's SHA-256 in hex.
+    `routes` is the wiring worked out: auto-wiring, role wiring and single routes together, between identities, no
+    duplicates. `auto_wire_orchestrator`, `role_wiring` and `topology` are kept for members that are spawned later.
+    `skills` maps a name to its text. `flows` is read and not run. `digest` is the file's SHA-256 in hex.
     """
 
     id: str
@@ -188,6 +201,8 @@ class MobDefinition:
     entry: str | None = None
     orchestrator: str | None = None
     routes: tuple[Route, ...] = ()
+    auto_wire_orchestrator: bool = False
+    role_wiring: tuple[RoleWiring, ...] = ()
     topology: Topology | None = None
     tools: dict[str, Tool] = field(factory=dict, hash=False)
     skills: dict[str, str] = field(factory=dict, hash=False)
@@ -239,7 +254,8 @@ class ModelCapabilities:
     """One row of the model catalogue. Capability is data: what is not said here is not assumed.
 
     `wire` names the protocol ("openai-realtime", "openai-chat", or one that is known and not built yet).
-    Rates are Hz; `max_session_s` is the provider's limit for one connection.
+    Rates are Hz; `max_session_s` is the provider's limit for one connection. `tools`: it can call tools over this
+    wire; `tool_params` are the `params` without which the vendor refuses tools for it.
     """
 
     id: str
@@ -255,6 +271,7 @@ class ModelCapabilities:
     can_truncate: bool = False
     can_seed: bool = False
     tools: bool = True
+    tool_params: dict[str, Any] = field(factory=dict, hash=False)
     context_window: int | None = None
     max_output_tokens: int | None = None
     max_session_s: int | None = None
@@ -262,3 +279,20 @@ class ModelCapabilities:
     transcription_model: str | None = None
     price: Price | None = None
     display_name: str | None = None
+
+
+@frozen(slots=True)
+class ProviderDefaults:
+    """How a provider is reached: the shipped facts with the team file's `[providers.X]` laid over them.
+
+    `wires`: those it speaks; the first is taken for a model that says nothing else. `api_key_env` names the variable
+    that holds the key; `key_required` False: it answers without one. `base_url` None: the team file must say.
+    """
+
+    name: str
+    wires: tuple[str, ...]
+    display_name: str = ""
+    base_url: str | None = None
+    api_key_env: str | None = None
+    key_required: bool = True
+    headers: dict[str, str] = field(factory=dict, hash=False)
