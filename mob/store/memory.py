@@ -1,0 +1,147 @@
+"""A store in memory, for tests and for runs that nobody will want to read again. It keeps every rule of the port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from attrs import define, field, frozen
+
+from mob.errors import RunUnknown, StoreError, StoreLocked
+from mob.history.rows import Row, RunStarted, RunStopped, Stored, TurnRow, member_of
+from mob.store.port import RunInfo
+from mob.store.timing import wall_clock
+
+
+@frozen(slots=True)
+class MemoryStoreStatistics:
+    """Runs kept, runs open for writing, rows of all runs."""
+
+    runs: int
+    open_runs: int
+    rows: int
+
+
+@define(slots=True)
+class _Run:
+    run_id: str
+    started_at: float
+    rows: list[Stored] = field(factory=list)
+    mob: str = ""
+    turns: int = 0
+    stopped: bool = False
+    open: bool = False
+
+    def add(self, at: float, rows: Sequence[Row]) -> tuple[Stored, ...]:
+        first = len(self.rows) + 1
+        stored = tuple(Stored(seq, at, row) for seq, row in enumerate(rows, first))
+        self.rows.extend(stored)
+        for row in rows:
+            match row:
+                case TurnRow():
+                    self.turns += 1
+                case RunStarted(mob=mob):
+                    self.mob, self.stopped = mob, False
+                case RunStopped():
+                    self.stopped = True
+        return stored
+
+
+class MemoryStore:
+    """Runs in this process's memory. `wall` gives unix seconds for the rows; by default the run's own clock does."""
+
+    def __init__(self, *, wall: Callable[[], float] | None = None) -> None:
+        self._wall = wall
+        self._runs: dict[str, _Run] = {}
+
+    @asynccontextmanager
+    async def open_run(self, run_id: str, *, create: bool) -> AsyncIterator[MemoryLog]:
+        """Open a run for writing, a new one if it is not there and `create`. RunUnknown, StoreLocked."""
+        await trio.lowlevel.checkpoint()
+        wall = self._wall or wall_clock()
+        run = self._runs.get(run_id)
+        if run is None:
+            if not create:
+                raise RunUnknown(f"there is no run {run_id!r} in memory; nothing of it outlives its process")
+            run = self._runs[run_id] = _Run(run_id, started_at=wall())
+        if run.open:
+            raise StoreLocked(f"run {run_id!r} is being written already; close it there first")
+        run.open = True
+        log = MemoryLog(run, wall)
+        try:
+            yield log
+        finally:
+            log.close()
+
+    async def runs(self) -> tuple[RunInfo, ...]:
+        """All runs, oldest first."""
+        await trio.lowlevel.checkpoint()
+        return tuple(
+            RunInfo(run.run_id, run.mob, run.started_at, len(run.rows), run.turns, run.stopped)
+            for run in self._runs.values()
+        )
+
+    async def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
+        """The run's rows as of now, in order. RunUnknown."""
+        run = self._runs.get(run_id)
+        if run is None:
+            raise RunUnknown(f"there is no run {run_id!r} in memory; nothing of it outlives its process")
+        async for stored in _read(run, member=member, after=0, kinds=()):
+            yield stored
+
+    def statistics(self) -> MemoryStoreStatistics:
+        """Counts, as of now."""
+        runs = self._runs.values()
+        return MemoryStoreStatistics(len(runs), sum(run.open for run in runs), sum(len(run.rows) for run in runs))
+
+
+class MemoryLog:
+    """One run, open for writing."""
+
+    def __init__(self, run: _Run, wall: Callable[[], float]) -> None:
+        self._run = run
+        self._wall = wall
+        self._closed = False
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._run.run_id
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the last row, 0 for an empty log."""
+        return len(self._run.rows)
+
+    async def append(self, *rows: Row) -> tuple[Stored, ...]:
+        """Write these rows together; see the port. Cancelled means that nothing was written."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise StoreError(f"the log of run {self.run_id!r} is closed; open the run again to write to it")
+        stored = self._run.add(self._wall(), rows)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return stored
+
+    async def read(
+        self, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()
+    ) -> AsyncIterator[Stored]:
+        """The rows after `after`, as of now, in order."""
+        async for stored in _read(self._run, member=member, after=after, kinds=kinds):
+            yield stored
+
+    def close(self) -> None:
+        """Give the run free. Happens when the block of `open_run` is left."""
+        self._closed = True
+        self._run.open = False
+
+
+async def _read(run: _Run, *, member: str | None, after: int, kinds: Sequence[str]) -> AsyncIterator[Stored]:
+    await trio.lowlevel.checkpoint()
+    for seq in range(max(after, 0), len(run.rows)):
+        stored = run.rows[seq]
+        if member is not None and member_of(stored.row) != member:
+            continue
+        if kinds and stored.row.kind not in kinds:
+            continue
+        yield stored
