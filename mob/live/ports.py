@@ -11,6 +11,7 @@ from typing import Protocol
 from attrs import field, frozen
 
 from mob.history.items import Cause, Item, ToolCall, ToolResult, Turn
+from mob.live.events import LiveEvent
 from mob.providers.commands import SessionConfig
 from mob.values import Continuity, Usage
 
@@ -53,7 +54,14 @@ class SessionPort(Protocol):
         ...
 
     async def admit_turn(self, cause: Cause) -> None:
-        """Wait until this turn is the one that runs; BudgetExceeded when it may not. Paired with commit/abandon."""
+        """Wait until this turn is the one that runs; BudgetExceeded when it may not.
+
+        Ends with `commit`, or with `abandon_turn` when it came to nothing.
+        """
+        ...
+
+    def abandon_turn(self) -> None:
+        """The admitted turn came to nothing and will not be committed: the slot is free for the next one."""
         ...
 
     def admit_request(self) -> None:
@@ -78,6 +86,18 @@ class SessionPort(Protocol):
 
     def keeps_running(self, name: str) -> bool:
         """Whether a running call of this tool survives the interruption of its turn."""
+        ...
+
+    def ends_turn(self, name: str) -> bool:
+        """Whether the turn is over when this tool is done (a hand-over): no further response is asked for."""
+        ...
+
+    def observe(self, event: LiveEvent) -> None:
+        """Called with each event for the client, AudioDelta excepted, before the client can see it.
+
+        Never waits, never raises. The session publishes the run's events from it, and learns which response was cut
+        (a write of a cut response never starts, law 18).
+        """
         ...
 
     async def run_tool(self, call: ToolCall, *, turn_id: str, response_id: str, cause: Cause) -> ToolResult:
