@@ -10,187 +10,76 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mob._compose import connect_realtime as connect_realtime
-    from mob._compose import open_mob as open_mob
+    from mob._compose import connect_realtime as connect_realtime, open_mob as open_mob
     from mob.definition.findings import Finding as Finding
-    from mob.definition.load import check as check
-    from mob.definition.load import load as load
-    from mob.definition.model import MobDefinition as MobDefinition
-    from mob.definition.model import ModelCapabilities as ModelCapabilities
+    from mob.definition.load import check as check, load as load
+    from mob.definition.model import MobDefinition as MobDefinition, ModelCapabilities as ModelCapabilities
     from mob.errors import (
         AlreadyOpen as AlreadyOpen,
-    )
-    from mob.errors import (
         AskCycle as AskCycle,
-    )
-    from mob.errors import (
         BudgetExceeded as BudgetExceeded,
-    )
-    from mob.errors import (
         CredentialMissing as CredentialMissing,
-    )
-    from mob.errors import (
         DefinitionError as DefinitionError,
-    )
-    from mob.errors import (
         HopLimitReached as HopLimitReached,
-    )
-    from mob.errors import (
         LimitReached as LimitReached,
-    )
-    from mob.errors import (
         LiveClosed as LiveClosed,
-    )
-    from mob.errors import (
         LiveError as LiveError,
-    )
-    from mob.errors import (
         LiveRejected as LiveRejected,
-    )
-    from mob.errors import (
         MailboxFull as MailboxFull,
-    )
-    from mob.errors import (
         MediaError as MediaError,
-    )
-    from mob.errors import (
         MemberError as MemberError,
-    )
-    from mob.errors import (
         MemberFailed as MemberFailed,
-    )
-    from mob.errors import (
         MemberNotRunning as MemberNotRunning,
-    )
-    from mob.errors import (
         MemberUnknown as MemberUnknown,
-    )
-    from mob.errors import (
         MobError as MobError,
-    )
-    from mob.errors import (
         NotRealtime as NotRealtime,
-    )
-    from mob.errors import (
         ProviderError as ProviderError,
-    )
-    from mob.errors import (
         ProviderRefused as ProviderRefused,
-    )
-    from mob.errors import (
         ProviderUnreachable as ProviderUnreachable,
-    )
-    from mob.errors import (
         ReopenRequired as ReopenRequired,
-    )
-    from mob.errors import (
         RouteRefused as RouteRefused,
-    )
-    from mob.errors import (
         RunUnknown as RunUnknown,
-    )
-    from mob.errors import (
         StaleGeneration as StaleGeneration,
-    )
-    from mob.errors import (
         StoreCorrupt as StoreCorrupt,
-    )
-    from mob.errors import (
         StoreError as StoreError,
-    )
-    from mob.errors import (
         StoreFull as StoreFull,
-    )
-    from mob.errors import (
         StoreLocked as StoreLocked,
-    )
-    from mob.errors import (
         TurnTimedOut as TurnTimedOut,
-    )
-    from mob.errors import (
         UsageError as UsageError,
-    )
-    from mob.errors import (
         WireError as WireError,
     )
     from mob.history.items import (
         AgentMessage as AgentMessage,
-    )
-    from mob.history.items import (
         Note as Note,
-    )
-    from mob.history.items import (
         ToolResult as ToolResult,
-    )
-    from mob.history.items import (
         Turn as Turn,
-    )
-    from mob.history.items import (
         UserMessage as UserMessage,
     )
     from mob.live.events import (
         AgentTranscript as AgentTranscript,
-    )
-    from mob.live.events import (
         AgentTranscriptDelta as AgentTranscriptDelta,
-    )
-    from mob.live.events import (
         AudioDelta as AudioDelta,
-    )
-    from mob.live.events import (
         AudioDone as AudioDone,
-    )
-    from mob.live.events import (
         ChannelError as ChannelError,
-    )
-    from mob.live.events import (
         Connected as Connected,
-    )
-    from mob.live.events import (
         Disconnected as Disconnected,
-    )
-    from mob.live.events import (
         Interrupted as Interrupted,
-    )
-    from mob.live.events import (
         LiveEvent as LiveEvent,
-    )
-    from mob.live.events import (
         ResponseDone as ResponseDone,
-    )
-    from mob.live.events import (
         SpeechStarted as SpeechStarted,
-    )
-    from mob.live.events import (
         SpeechStopped as SpeechStopped,
-    )
-    from mob.live.events import (
         Text as Text,
-    )
-    from mob.live.events import (
         TextDelta as TextDelta,
-    )
-    from mob.live.events import (
         ToolCall as ToolCall,
-    )
-    from mob.live.events import (
         ToolFinished as ToolFinished,
-    )
-    from mob.live.events import (
         TurnCommitted as TurnCommitted,
-    )
-    from mob.live.events import (
         UserTranscript as UserTranscript,
-    )
-    from mob.live.events import (
         UserTranscriptDelta as UserTranscriptDelta,
     )
     from mob.sessions.tools import ToolContext as ToolContext
     from mob.store.memory import MemoryStore as MemoryStore
     from mob.store.sqlite import SqliteStore as SqliteStore
-    from mob.values import Image as Image
-    from mob.values import ToolSchema as ToolSchema
-    from mob.values import Usage as Usage
+    from mob.values import Image as Image, ToolSchema as ToolSchema, Usage as Usage
 
 _HOMES = {
     "mob._compose": "connect_realtime open_mob",
