@@ -100,6 +100,10 @@ class SessionPort(Protocol):
         """
         ...
 
+    def ends_turn(self, name: str) -> bool:
+        """Whether the turn is over once this call is done, without a word about it (handing the human over is)."""
+        return False
+
     async def run_tool(self, call: ToolCall, *, turn_id: str, response_id: str, cause: Cause) -> ToolResult:
         """Run the call to its one terminal state. Never raises but for cancellation of its own scope.
 
@@ -112,16 +116,23 @@ class SessionPort(Protocol):
 
 @frozen(slots=True)
 class ChannelLimits:
-    """What bounds a channel. Seconds, bytes, counts."""
+    """What bounds a channel. Seconds, bytes, counts.
+
+    `tool_timeout_s` bounds the calls that the channel's client must answer; the session bounds its own. Of the two
+    audio buffers `max_audio_buffer_bytes` is the one towards the provider, `max_client_audio_bytes` the one towards
+    the client, who gets speech faster than it is played.
+    """
 
     connect_timeout_s: float = 10.0
     response_timeout_s: float = 20.0
     turn_timeout_s: float = 60.0
+    tool_timeout_s: float = 30.0
     close_timeout_s: float = 2.0
     reopen_margin_s: float = 60.0
     max_reopens: int = 5
     max_frame_bytes: int = 16 * 1024 * 1024
     max_audio_buffer_bytes: int = 1024 * 1024
+    max_client_audio_bytes: int = 8 * 1024 * 1024
     max_control_frames: int = 1024
     max_client_events: int = 1024
     keep_closed_s: float = 60.0
@@ -129,7 +140,10 @@ class ChannelLimits:
 
 @frozen(slots=True)
 class ChannelOptions:
-    """How a channel is opened. `ttl_s` bounds its whole life; None: as long as the provider allows."""
+    """How a channel is opened. `ttl_s` bounds its whole life; None: as long as the provider allows.
+
+    `audio_receipts` False: the client will never report what was played, so an answer is settled by the clock alone.
+    """
 
     limits: ChannelLimits = field(factory=ChannelLimits)
     ttl_s: float | None = None
