@@ -41,16 +41,18 @@ def main() -> None:
         results: dict[str, float] = {}
         for client in CLIENTS:
             with subprocess.Popen(
-                [sys.executable, str(HERE / "wire_server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, str(HERE / "wire_server.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             ) as server:
                 assert server.stdout is not None
                 figure = measure(client, int(server.stdout.readline()), channels)
                 server.kill()
             if figure is not None:
                 results[client] = figure[0]
-                print(
-                    f"N={channels:4d}  {client:7s}{figure[0] * 1e6:10.0f} us per channel-second, {figure[1]:.0%} of the deltas"
-                )
+                cost = f"{figure[0] * 1e6:8.0f} us per channel-second"
+                print(f"N={channels:4d}  {client:7s}{cost}, {figure[1]:.0%} of the deltas", flush=True)
         for peer in ("bare", "agents"):
             if peer in results and "mob" in results:
                 print(f"N={channels:4d}  mob / {peer}: {results['mob'] / results[peer]:.2f}")

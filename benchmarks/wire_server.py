@@ -30,10 +30,13 @@ async def handle(socket: ServerConnection) -> None:
     stream: asyncio.Task[None] | None = None
     try:
         async for frame in socket:
-            if frame.startswith('{"type":"session.update"') or '"session.update"' in frame[:80]:
-                session |= json.loads(frame)["session"]
+            if stream is not None and "session.update" not in frame[:80] and "session.update" not in frame[-80:]:
+                continue  # audio, most of the time: not worth parsing
+            message = json.loads(frame)
+            if message["type"] == "session.update":
+                session |= message["session"]
                 await socket.send(event("session.updated", session=session))
-            elif stream is None and ("input_audio_buffer.append" in frame[:120] or "response.create" in frame[:120]):
+            elif message["type"] in ("input_audio_buffer.append", "response.create"):
                 stream = asyncio.create_task(speak(socket))
     finally:
         if stream is not None:
