@@ -3,8 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mob.rehearsal.ears import Detection, Ears, IdleTimeout, SpeechStarted, SpeechStopped, detection_of
 from mob.rehearsal.voice import hear, speak
