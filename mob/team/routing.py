@@ -1,0 +1,150 @@
+"""Who may reach whom, and the tools by which a model does it.
+
+The routes are the team file's, with the Wired rows of the log laid over them in their order: each row adds ways to a
+route or takes them away. `[topology]` stands above the routes: where its mode is strict, the last rule that matches
+the two roles decides, and a message against it is refused though a route exists; where it is advisory, the message
+goes and the breach is told. A pair of members that no rule matches is allowed.
+
+Pure: no clock, no log, no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from mob.definition.model import MobDefinition, Topology
+from mob.errors import RouteRefused
+from mob.history.rows import Wired
+from mob.values import ToolSchema, Via
+
+_ALL: tuple[Via, ...] = ("ask", "tell", "hand_off")
+
+
+class RouteTable:
+    """The routes in force now. `roles` maps each identity to its profile's name and may grow while the mob runs."""
+
+    def __init__(self, definition: MobDefinition, roles: Mapping[str, str]) -> None:
+        self._topology: Topology | None = definition.topology
+        self._roles = roles
+        self._ways: dict[tuple[str, str], dict[Via, None]] = {}
+        for route in definition.routes:
+            self._ways.setdefault((route.origin, route.to), {}).update(dict.fromkeys(route.via))
+
+    def apply(self, row: Wired) -> None:
+        """Lay a Wired row over the routes. A removal without `via` takes the whole route away."""
+        ways = self._ways.setdefault((row.origin, row.to), {})
+        for via in row.via or _ALL:
+            if row.removed:
+                ways.pop(via, None)
+            else:
+                ways[via] = None
+        if not ways:
+            del self._ways[row.origin, row.to]
+
+    def ways(self, origin: str, to: str) -> tuple[Via, ...]:
+        """In which ways `origin` may reach `to` by its routes."""
+        return tuple(self._ways.get((origin, to), ()))
+
+    def reached_from(self, origin: str) -> dict[str, tuple[Via, ...]]:
+        """Everybody `origin` has a route to that topology does not forbid, in the order of the routes."""
+        return {
+            to: tuple(ways)
+            for (start, to), ways in self._ways.items()
+            if start == origin and not (self._against_topology(origin, to) and self._strict)
+        }
+
+    def check(self, origin: str, to: str, via: Via) -> str | None:
+        """RouteRefused when `origin` may not `via` `to`; else None, or the breach of an advisory rule as a sentence."""
+        if via not in self._ways.get((origin, to), ()):
+            others = [name for name, ways in self.reached_from(origin).items() if via in ways]
+            known = f"it may {via} {', '.join(others)}" if others else f"it may {via} nobody"
+            raise RouteRefused(f"{origin} has no route to {via} {to}; {known}")
+        if not self._against_topology(origin, to):
+            return None
+        breach = f"the topology does not allow {self._role(origin)} to reach {self._role(to)} ({origin} to {to})"
+        if self._strict:
+            raise RouteRefused(f"{breach}; change [topology] in the team file")
+        return breach
+
+    @property
+    def _strict(self) -> bool:
+        return self._topology is not None and self._topology.mode == "strict"
+
+    def _role(self, identity: str) -> str:
+        return self._roles.get(identity, identity)
+
+    def _against_topology(self, origin: str, to: str) -> bool:
+        return self._topology is not None and not self._topology.allows(self._role(origin), self._role(to))
+
+
+@frozen(slots=True)
+class RouteTool:
+    """One way to one member, as a tool: what the model sees, and what calling it means."""
+
+    schema: ToolSchema
+    via: Via
+    to: str
+
+    @property
+    def argument(self) -> str:
+        """The name of its one argument."""
+        return _TOOLS[self.via].argument
+
+
+@frozen(slots=True)
+class _ToolText:
+    prefix: str
+    summary: str
+    argument: str
+    argument_text: str
+
+
+_TOOLS: dict[Via, _ToolText] = {
+    "ask": _ToolText(
+        "ask_",
+        "Ask {to} and wait for the answer.",
+        "question",
+        "The question, with all that is needed to answer it: the other member does not hear this conversation.",
+    ),
+    "tell": _ToolText(
+        "tell_",
+        "Tell {to} something. There is no answer.",
+        "message",
+        "The message, with all that is needed to understand it: the other member does not hear this conversation.",
+    ),
+    "hand_off": _ToolText(
+        "hand_off_to_",
+        "Let {to} go on with the conversation from here; your turn ends with this.",
+        "reason",
+        "Why, and what is to be done next, for the member that goes on.",
+    ),
+}
+
+
+def route_tool(via: Via, to: str, peer_description: str) -> RouteTool:
+    """The tool that reaches `to` in this way; the peer's own description tells the model what it is good for."""
+    text = _TOOLS[via]
+    about = " ".join(peer_description.split())
+    description = text.summary.format(to=to) + (f" {to}: {about}" if about else "")
+    parameters: dict[str, object] = {
+        "type": "object",
+        "properties": {text.argument: {"type": "string", "description": text.argument_text}},
+        "required": [text.argument],
+        "additionalProperties": False,
+    }
+    return RouteTool(ToolSchema(text.prefix + to, description, parameters), via, to)
+
+
+def route_tools(
+    table: RouteTable, origin: str, reachable: Iterable[str], descriptions: Mapping[str, str]
+) -> tuple[RouteTool, ...]:
+    """The tools that `origin`'s model is given: one for each way to each member that is `reachable` now."""
+    there = frozenset(reachable)
+    return tuple(
+        route_tool(via, to, descriptions.get(to, ""))
+        for to, ways in table.reached_from(origin).items()
+        if to in there
+        for via in ways
+    )
