@@ -15,8 +15,8 @@ that passes no ceiling and ends at the far end, or climbs no faster than the rat
 curve is non-decreasing, so more sound is never fewer words (law 4). A voice that pauses early is followed exactly; one
 that pauses late is credited a little less than was heard, never more.
 
-A provider whose words trail its sound breaks fact 1. It gives itself away at the end: words come when no sound follows.
-Its ceilings are then dropped, and evenness alone decides.
+A provider whose words trail its sound breaks fact 1. It gives itself away at the end: more words came late than the
+sound that was left can hold at three times the rate. Its ceilings are then dropped, and evenness alone decides.
 
 Words are measured in bytes of UTF-8: a Latin letter is 1 and a Chinese character 3, which is about how long they take
 to say. The position found is rounded down to a whole word, one unit short of it being decisive (a word counts when the
@@ -34,7 +34,12 @@ from attrs import frozen
 
 _PRIOR_UNITS_PER_S = 15.0
 _PRIOR_S = 5.0
+"""The rate before anything is known, and how many seconds of speech that belief is worth."""
 _MARGIN_UNITS = 1.0
+"""How far past a word's end the position must be."""
+_HASTE = 3.0
+_LATE_UNITS = 8.0
+"""Nobody speaks faster than this many times the rate; and a last word or a full stop may come late."""
 
 
 class SpeechRate:
@@ -77,7 +82,6 @@ class HeardText:
         self._said_units = 0.0
         self._ceilings = [_Point(0.0, 0.0)]
         self._generated_ms = 0.0
-        self._last_words_at = -1.0
         self._complete = False
         self._stops: tuple[list[float], list[int]] | None = None
 
@@ -101,8 +105,6 @@ class HeardText:
         if not delta:
             return
         _bend(self._ceilings, _Point(self._generated_ms, self._said_units))
-        if delta.strip():
-            self._last_words_at = self._generated_ms
         self._text += delta
         self._said_units += _units(delta)
         self._stops = None
@@ -153,8 +155,7 @@ class HeardText:
 
     def _units_said_at(self, ms: float) -> float:
         """The curve of the theory at `ms`, which lies within the sound."""
-        trails = self._complete and self._last_words_at >= self._generated_ms
-        curve = [_Point(0.0, 0.0)] if trails else list(self._ceilings)
+        curve = [_Point(0.0, 0.0)] if self._complete and self._words_trail() else list(self._ceilings)
         _bend(curve, _Point(self._generated_ms, self._said_units))
         steepest = float("inf") if self._complete else self._rate.units_per_ms
         said = 0.0
@@ -164,6 +165,14 @@ class HeardText:
             if ms <= after.ms:
                 break
         return said
+
+    def _words_trail(self) -> bool:
+        """Whether, going by the ceilings, the end was spoken faster than anybody speaks (a late word apart)."""
+        fastest = _HASTE * self._rate.units_per_ms
+        return any(
+            self._said_units - point.units > fastest * (self._generated_ms - point.ms) + _LATE_UNITS
+            for point in self._ceilings[1:]
+        )
 
 
 def _bend(curve: list[_Point], point: _Point) -> None:
