@@ -88,10 +88,6 @@ class SessionPort(Protocol):
         """Whether a running call of this tool survives the interruption of its turn."""
         ...
 
-    def ends_turn(self, name: str) -> bool:
-        """Whether the turn is over when this tool is done (a hand-over): no further response is asked for."""
-        ...
-
     def observe(self, event: LiveEvent) -> None:
         """Called with each event for the client, AudioDelta excepted, before the client can see it.
 
