@@ -82,7 +82,7 @@ def _known(subject: Subject, role: Role, among: dict[str, ProviderDefaults]) -> 
         return False
     fine = True
     for name, path in _models_of(role):
-        if name in own or name in catalogue():
+        if not name or name in own or name in catalogue():
             continue
         provider = among.get(profile.provider or "")
         if provider is not None and provider.wires[0] not in REALTIME_WIRES:

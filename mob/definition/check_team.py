@@ -33,7 +33,7 @@ def check_team(subject: Subject, wiring: Wiring) -> None:
 
 def _members(subject: Subject) -> None:
     definition, report = subject.definition, subject.report
-    if not definition.profiles and not report.failed():
+    if not definition.profiles and subject.tables.get("profiles") == {}:
         report.error("empty_profiles", "There is no profile; write [profiles.NAME] with a model.", ("profiles",))
     seen: dict[str, str] = {}
     for identity, member in definition.members.items():
@@ -90,7 +90,7 @@ def _skills(subject: Subject) -> None:
         if not role.says("skills"):
             continue
         for index, name in enumerate(role.profile.skills):
-            if name not in known:
+            if name and name not in known:
                 message = f"The skill {name!r} is not defined; write [skills.{name}]."
                 path = (*role.path, "skills", index)
                 subject.report.error("missing_skill_ref", message, path, word=name, known=known)

@@ -30,7 +30,7 @@ def _references(subject: Subject) -> None:
         if not role.says("tools"):
             continue
         for index, name in enumerate(role.profile.tools):
-            if name not in known:
+            if name and name not in known:
                 message = f"The tool {name!r} is not defined; write [tools.{name}]."
                 subject.report.error("unknown_tool", message, (*role.path, "tools", index), word=name, known=known)
 

@@ -5,6 +5,7 @@ Names follow the MobDefinition of the Meerkat project where it has them. Default
 
 from __future__ import annotations
 
+import functools
 from typing import get_args
 
 from mob.definition.keys_models import MODELS, PROVIDERS
@@ -321,16 +322,16 @@ ROOT = Table(
 )
 
 
-def homes_of(name: str) -> tuple[str, ...]:
-    """The tables in which a key of this name is at home, as an author would write them."""
-    found: list[str] = []
+@functools.cache
+def _homes() -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
 
     def look(shape: Shape, at: str) -> None:
         match shape:
             case Table(keys=keys):
-                if at and any(key.name == name for key in keys):
-                    found.append(f"[{at}]")
                 for key in keys:
+                    if at:
+                        found.setdefault(key.name, []).append(f"[{at}]")
                     look(key.shape, f"{at}.{key.name}" if at else key.name)
             case MapOf(item=item, noun=noun):
                 look(item, f"{at}.{noun}")
@@ -340,7 +341,12 @@ def homes_of(name: str) -> tuple[str, ...]:
             case ListOf(item=item):
                 look(item, at)
             case _:
-                pass
+                return
 
     look(ROOT, "")
-    return tuple(found)
+    return {name: tuple(homes) for name, homes in found.items()}
+
+
+def homes_of(name: str) -> tuple[str, ...]:
+    """The tables in which a key of this name is at home, as an author would write them."""
+    return _homes().get(name, ())

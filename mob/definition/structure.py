@@ -138,8 +138,10 @@ class Structurer:
         if len(value) < shape.at_least:
             self.report.error("bad_value", f"`{_last(path)}` is an empty list.", path)
             return _MISSING
+        # An unusable item leaves an empty one behind, so that what follows it keeps its index and so its place.
+        empty: Any = {} if isinstance(shape.item, Table) else ""
         items = (self.value(item, shape.item, (*path, index)) for index, item in enumerate(value))
-        return tuple(item for item in items if item is not _MISSING)
+        return tuple(empty if item is _MISSING else item for item in items)
 
     def _map(self, value: dict[str, Any], shape: MapOf, path: Path) -> dict[str, Any]:
         out: dict[str, Any] = {}

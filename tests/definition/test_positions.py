@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import tomli
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mob.definition.positions import MAX_DEPTH, Positions
 
