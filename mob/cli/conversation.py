@@ -43,21 +43,26 @@ class Conversation:
         self._speaking: dict[str, str] = {}
         self.view = RunView()
         self.exit_code = 0
+        self.stop_reason = "done"
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Listen to the team and to the line while the block runs."""
+        """Listen to the team and to the line while the block runs; then stop the team and hear its last word."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow_run)
             if self._start is not None and self._start != self._team.floor:
                 await self._team.hand_off(self._start)
-            async with self._team.open_line() as line:
+            async with self._team.open_line() as line, trio.open_nursery() as listening:
                 self._line = line
-                nursery.start_soon(self._follow_line, line)
+                listening.start_soon(self._follow_line, line)
                 if not self._instant:
-                    nursery.start_soon(self._play)
-                yield
-            nursery.cancel_scope.cancel()
+                    listening.start_soon(self._play)
+                try:
+                    yield
+                finally:
+                    listening.cancel_scope.cancel()
+            # The run's events end with its last one, and with them the task that follows them.
+            await self._team.stop(self.stop_reason)
 
     async def put(self, *, text: str | None = None, wav: Path | None = None) -> None:
         """One turn, to its end: returns when nobody has anything left to do."""

@@ -12,10 +12,10 @@ import trio
 from mob.cli.main import STORE_FILE
 from mob.cli.style import Style
 from mob.errors import MemberUnknown, RunUnknown
-from mob.history.codec import row_to_json
+from mob.history.codec import encode
 from mob.history.fold import History
 from mob.history.items import AgentMessage, Item, Note, ToolCall, ToolResult, UserMessage
-from mob.history.rows import FloorMoved, MessageAdmitted, Stored
+from mob.history.rows import FloorMoved, MessageAdmitted, Row, Stored, TurnRow, member_of
 from mob.store.port import RunInfo
 from mob.store.sqlite import SqliteStore
 
@@ -48,11 +48,8 @@ async def _print(store: SqliteStore, arguments: argparse.Namespace) -> int:
 
 
 def _fold(rows: list[Stored]) -> dict[str, History]:
-    histories: dict[str, History] = {}
-    for stored in rows:
-        if stored.row.member is not None:
-            histories.setdefault(stored.row.member, History()).apply(stored)
-    return histories
+    members = dict.fromkeys(member for stored in rows if (member := member_of(stored.row)) is not None)
+    return {member: History.of(member, rows) for member in members}
 
 
 def _print_runs(runs: tuple[RunInfo, ...], *, as_json: bool) -> None:
@@ -70,15 +67,21 @@ def _print_json(run_id: str, rows: list[Stored], histories: dict[str, History]) 
     document: dict[str, Any] = {
         "run": run_id,
         "members": {
-            member: [row_to_json_turn(turn) for turn in history.turns] for member, history in histories.items()
+            member: [{**_json(TurnRow(member, turn))["turn"], "seq": turn.seq} for turn in history.turns]
+            for member, history in histories.items()
         },
         "log": [
-            {"seq": stored.seq, "at": stored.at, **row_to_json(stored.row)}
+            {"seq": stored.seq, "at": stored.at, **_json(stored.row)}
             for stored in rows
-            if stored.row.member is None or stored.row.member in histories
+            if member_of(stored.row) in {None, *histories}
         ],
     }
     print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _json(row: Row) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(encode(row))
+    return document
 
 
 def _print_text(rows: list[Stored], histories: dict[str, History]) -> None:

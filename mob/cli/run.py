@@ -80,24 +80,23 @@ async def _converse(team: Mob, arguments: argparse.Namespace) -> int:
 
         return await Terminal(team, start=arguments.member).run()
     output: Output = JsonOutput() if arguments.json else PlainOutput(Style.for_stdout())
-    interrupted = False
-    async with trio.open_nursery() as nursery:
-        conversation = Conversation(team, output, start=arguments.member)
-        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        async with conversation.open():
+    conversation = Conversation(team, output, start=arguments.member)
+    async with conversation.open(), trio.open_nursery() as nursery:
+        with trio.CancelScope() as talking:
+            nursery.start_soon(cancel_on_signal, talking)
             async for entry in _inputs(arguments, scripted=scripted):
                 await conversation.put(text=entry.text, wav=entry.wav)
+        if talking.cancelled_caught:
+            conversation.stop_reason = "interrupted"
         nursery.cancel_scope.cancel()
-    interrupted = nursery.cancel_scope.cancelled_caught and not conversation.finished
-    await output.finish(team, reason="interrupted" if interrupted else "done")
-    return INTERRUPTED if interrupted else conversation.exit_code
+    return INTERRUPTED if talking.cancelled_caught else conversation.exit_code
 
 
-async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+async def cancel_on_signal(scope: trio.CancelScope) -> None:
+    """Cancel `scope` at the first SIGINT or SIGTERM; runs until then."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
+        await anext(aiter(signals))
+        scope.cancel()
 
 
 async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncIterator[Input]:

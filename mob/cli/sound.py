@@ -6,6 +6,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mob.errors import MediaError
 
@@ -41,10 +42,11 @@ def read_wav(path: Path, rate: int) -> bytes:
     return resample(samples, own_rate, rate).astype("<i2").tobytes()
 
 
-def resample(samples: np.ndarray, source: int, target: int) -> np.ndarray:
+def resample(samples: NDArray[np.float64], source: int, target: int) -> NDArray[np.float64]:
     """`samples` at `source` Hz as rounded samples at `target` Hz, band-limited (windowed sinc)."""
     if source == target:
-        return np.rint(samples)
+        unchanged: NDArray[np.float64] = np.rint(samples)
+        return unchanged
     count = max(1, round(samples.size * target / source))
     cutoff = min(1.0, target / source)
     half = int(np.ceil(16 / cutoff))
@@ -57,4 +59,5 @@ def resample(samples: np.ndarray, source: int, target: int) -> np.ndarray:
         distance = (position - base)[:, None] - offsets[None, :]
         kernel = cutoff * np.sinc(cutoff * distance) * (0.5 + 0.5 * np.cos(np.pi * distance / (half + 1)))
         out[start : start + len(base)] = (padded[base[:, None] + half + offsets[None, :]] * kernel).sum(axis=1)
-    return np.rint(np.clip(out, -32768, 32767))
+    clipped: NDArray[np.float64] = np.rint(np.clip(out, -32768, 32767))
+    return clipped

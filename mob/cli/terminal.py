@@ -6,7 +6,6 @@ bounded channel, and everything else happens in the run's own loop.
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from mob.cli.conversation import Conversation
 from mob.cli.history import describe
 from mob.cli.output import PlainOutput
+from mob.cli.run import INTERRUPTED, cancel_on_signal
 from mob.cli.style import Style
 from mob.cli.view import MemberView, RunView
 from mob.errors import MobError
@@ -53,21 +53,27 @@ class Terminal:
 
     async def run(self) -> int:
         """Talk until the human leaves; returns the exit code (130 after Ctrl-C)."""
-        interrupted = False
+        interrupted = True
         with patch_stdout(raw=True):
             print(self._style.faint("Type to talk, ? for help."))
             async with self._conversation.open(), trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_on, signal.SIGTERM, nursery.cancel_scope)
-                async with self._keyboard.open() as lines:
-                    async for line in lines:
-                        if line is None:
-                            interrupted = True
-                            break
-                        if not await self._obey(line.strip()):
-                            break
+                with trio.CancelScope() as talking:
+                    nursery.start_soon(cancel_on_signal, talking)
+                    async with self._keyboard.open() as lines:
+                        interrupted = await self._listen(lines)
+                if interrupted:
+                    self._conversation.stop_reason = "interrupted"
                 nursery.cancel_scope.cancel()
-            await self._output.finish(self._team, reason="interrupted" if interrupted else "done")
-        return 130 if interrupted else self._conversation.exit_code
+        return INTERRUPTED if interrupted else self._conversation.exit_code
+
+    async def _listen(self, lines: trio.MemoryReceiveChannel[str | None]) -> bool:
+        """Obey line after line; True when the human broke it off."""
+        async for line in lines:
+            if line is None:
+                return True
+            if not await self._obey(line.strip()):
+                return False
+        return False
 
     async def _obey(self, line: str) -> bool:
         """Do what a line says; False to leave."""
@@ -186,10 +192,3 @@ def _row(row: MemberView, floor: str | None, style: Style) -> str:
     name = style.member(row.identity) if row.identity == floor else row.identity
     live = "▮" if row.live else "▯"
     return f"{_MARKS.get(row.state, '·')}{live} {name} {row.state}"
-
-
-async def _cancel_on(number: signal.Signals, scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(number) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
