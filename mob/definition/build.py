@@ -74,7 +74,9 @@ class Builder:
             keys.get("auto_wire_orchestrator", False),
             tuple(model.RoleWiring(pair.get("a", ""), pair.get("b", "")) for pair in keys.get("role_wiring", ())),
             tuple(
-                model.Route(route.get("from", ""), route.get("to", ""), route.get("via", DEFAULT_VIA))
+                model.Route(
+                    route.get("from", ""), route.get("to", ""), tuple(filter(None, route.get("via", DEFAULT_VIA)))
+                )
                 for route in keys.get("routes", ())
             ),
         )

@@ -53,6 +53,8 @@ def _rule(subject: Subject, rule: RehearsalRule, path: Path, tools: set[str], ha
         report.error("rehearsal_empty_rule", "A rule has at least one of `say`, `call` and `hand_off`.", path)
     if rule.arguments and rule.call is None:
         report.error("conflicting_keys", "`arguments` are for `call`, which is not there.", (*path, "arguments"))
+    if report.failed(("wiring",), ("members",), ("profiles",)):
+        return  # who has which tools and routes is not known while these are wrong
     if rule.call is not None and rule.call not in tools:
         message = f"The profile has no tool {rule.call!r}."
         report.error("rehearsal_unknown_tool", message, (*path, "call"), word=rule.call, known=sorted(tools))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -80,6 +81,49 @@ def test_law_26_any_value_anywhere(text, value, data):
     number = data.draw(st.sampled_from(places))
     lines[number] = lines[number].split(" = ")[0] + f" = {value}"
     check_law_26(parse, "\n".join(lines))
+
+
+def dumped(value) -> str:
+    """A value as TOML, all of it inline."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {dumped(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(dumped(item) for item in value) + "]"
+    return str(value) if isinstance(value, float) else json.dumps(value)
+
+
+def branches(value, path=()):
+    if path:
+        yield path
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from branches(item, (*path, key))
+
+
+LEAVES = st.sampled_from([0, 1, -1, 10**30, 0.5, float("inf"), True, "", "host", "*", "/(/", "a:b", "2026-01-01"])
+TREES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.just("a"), inner), max_leaves=3
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(TEXTS), st.data())
+def test_law_26_any_branch_cut_or_grafted(text, data):
+    """Keys and list items, at whatever depth, taken away or exchanged: the checks of meaning stand that too."""
+    tree = tomli.loads(text)
+    for _ in range(data.draw(st.integers(1, 3))):
+        if not tree:
+            break
+        *path, last = data.draw(st.sampled_from(list(branches(tree))))
+        inside = tree
+        for part in path:
+            inside = inside[part]
+        if data.draw(st.booleans()):
+            del inside[last]
+        else:
+            inside[last] = data.draw(TREES)
+    grafted = "\n".join(f"{json.dumps(key)} = {dumped(value)}" for key, value in tree.items())
+    assert tomli.loads(grafted).keys() == tree.keys()
+    check_law_26(parse, grafted)
 
 
 @settings(deadline=None, max_examples=60)
