@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 from mob.errors import RunUnknown, StoreError, StoreLocked
 from mob.history.rows import Row, RunStarted, RunStopped, Stored, TurnRow, member_of
 from mob.store.port import RunInfo
+from mob.store.reader import RowReader
 from mob.store.timing import wall_clock
 
 
@@ -60,11 +61,9 @@ class MemoryStore:
         """Open a run for writing, a new one if it is not there and `create`. RunUnknown, StoreLocked."""
         await trio.lowlevel.checkpoint()
         wall = self._wall or wall_clock()
-        run = self._runs.get(run_id)
-        if run is None:
-            if not create:
-                raise RunUnknown(f"there is no run {run_id!r} in memory; nothing of it outlives its process")
-            run = self._runs[run_id] = _Run(run_id, started_at=wall())
+        if create and run_id not in self._runs:
+            self._runs[run_id] = _Run(run_id, started_at=wall())
+        run = self._known(run_id)
         if run.open:
             raise StoreLocked(f"run {run_id!r} is being written already; close it there first")
         run.open = True
@@ -82,13 +81,17 @@ class MemoryStore:
             for run in self._runs.values()
         )
 
-    async def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
-        """The run's rows as of now, in order. RunUnknown."""
-        run = self._runs.get(run_id)
-        if run is None:
-            raise RunUnknown(f"there is no run {run_id!r} in memory; nothing of it outlives its process")
-        async for stored in _read(run, member=member, after=0, kinds=()):
-            yield stored
+    def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
+        """The run's rows as of the first, in order. RunUnknown, when the first is asked for."""
+        return _reader(lambda: self._known(run_id), member=member, after=0, kinds=())
+
+    def _known(self, run_id: str) -> _Run:
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            raise RunUnknown(
+                f"there is no run {run_id!r} in memory; nothing of a run in memory outlives its process"
+            ) from None
 
     def statistics(self) -> MemoryStoreStatistics:
         """Counts, as of now."""
@@ -123,12 +126,9 @@ class MemoryLog:
         await trio.lowlevel.cancel_shielded_checkpoint()
         return stored
 
-    async def read(
-        self, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()
-    ) -> AsyncIterator[Stored]:
-        """The rows after `after`, as of now, in order."""
-        async for stored in _read(self._run, member=member, after=after, kinds=kinds):
-            yield stored
+    def read(self, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()) -> AsyncIterator[Stored]:
+        """The rows after `after`, as of the first that is read, in order."""
+        return _reader(lambda: self._run, member=member, after=after, kinds=kinds)
 
     def close(self) -> None:
         """Give the run free. Happens when the block of `open_run` is left."""
@@ -136,12 +136,19 @@ class MemoryLog:
         self._run.open = False
 
 
-async def _read(run: _Run, *, member: str | None, after: int, kinds: Sequence[str]) -> AsyncIterator[Stored]:
-    await trio.lowlevel.checkpoint()
-    for seq in range(max(after, 0), len(run.rows)):
-        stored = run.rows[seq]
-        if member is not None and member_of(stored.row) != member:
-            continue
-        if kinds and stored.row.kind not in kinds:
-            continue
-        yield stored
+def _reader(find: Callable[[], _Run], *, member: str | None, after: int, kinds: Sequence[str]) -> RowReader:
+    done = False
+
+    async def fetch() -> Sequence[Stored] | None:
+        nonlocal done
+        await trio.lowlevel.checkpoint()
+        if done:
+            return None
+        done = True
+        return [
+            stored
+            for stored in find().rows[max(after, 0) :]
+            if (member is None or member_of(stored.row) == member) and (not kinds or stored.row.kind in kinds)
+        ]
+
+    return RowReader(fetch)

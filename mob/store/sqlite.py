@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import trio
-from attrs import frozen
+from attrs import define, frozen
 
 from mob.errors import RunUnknown, StoreCorrupt, StoreError, StoreLocked, UsageError
 from mob.history.codec import decode
@@ -24,6 +24,7 @@ from mob.history.rows import Row, Stored
 from mob.store.committer import Committer
 from mob.store.database import BUSY_TIMEOUT_S, Durability, open_for_reading, place, seq_at
 from mob.store.port import RunInfo
+from mob.store.reader import RowReader
 from mob.store.timing import is_virtual_time, wall_clock
 from mob.store.writer import LoopWriter, ThreadWriter, Writer, WriterStatistics
 
@@ -36,10 +37,10 @@ _MAX_RUN_ID = 200
 
 @frozen(slots=True)
 class SqliteStoreStatistics:
-    """`open_runs`: runs this store has open for writing. `rows_read`: rows handed out since it was made."""
+    """`open_runs`: runs this store has open for writing. `queries`: how often it read from the file."""
 
     open_runs: int
-    rows_read: int
+    queries: int
 
 
 class SqliteStore:
@@ -63,7 +64,7 @@ class SqliteStore:
         self._in_loop = in_loop
         self._wall = wall
         self._open_runs = 0
-        self._rows_read = 0
+        self._queries = 0
 
     @asynccontextmanager
     async def open_run(self, run_id: str, *, create: bool) -> AsyncIterator[SqliteLog]:
@@ -95,43 +96,24 @@ class SqliteStore:
 
     async def runs(self) -> tuple[RunInfo, ...]:
         """All runs, oldest first; none when there is no file. StoreError, StoreCorrupt, StoreLocked."""
-        return await self._ask(_select_runs) or ()
+        return await self.ask(_select_runs) or ()
 
-    async def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
-        """The run's rows as of now, in order. RunUnknown; StoreCorrupt names the row and field that cannot be read."""
-        async for stored in self.read_rows(run_id, member=member, after=0, kinds=()):
-            yield stored
+    def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
+        """The run's rows as of the first, in order. RunUnknown; StoreCorrupt names the row that cannot be read."""
+        return self.read_rows(run_id, member=member, after=0, kinds=())
 
-    async def read_rows(
-        self, run_id: str, *, member: str | None, after: int, kinds: Sequence[str]
-    ) -> AsyncIterator[Stored]:
-        """The run's rows after `after`, as of now; of one member, of some kinds, or all. See `read_run`."""
+    def read_rows(self, run_id: str, *, member: str | None, after: int, kinds: Sequence[str]) -> AsyncIterator[Stored]:
+        """The run's rows after `after`; of one member, of some kinds, or all. See `read_run`."""
         _check_run_id(run_id)
-        found = await self._ask(partial(_select_run, run_id=run_id))
-        if found is None:
-            raise RunUnknown(f"there is no run {run_id!r} in {self.path}; `mob history` lists those that are")
-        number, last = found
-        for first in range(max(after, 0) + 1, last + 1, _ROWS_AT_ONCE):
-            span = (place(number, first), place(number, min(first + _ROWS_AT_ONCE - 1, last)))
-            rows = await self._ask(partial(_select_rows, span=span, member=member, kinds=kinds)) or []
-            if member is None and not kinds and len(rows) != seq_at(span[1]) - first + 1:
-                raise StoreCorrupt(f"{self.path}: run {run_id!r} lacks rows between {first} and {seq_at(span[1])}")
-            for key, at, body in rows:
-                self._rows_read += 1
-                yield self._decode(run_id, seq_at(key), at, body)
+        return RowReader(_Reading(self, run_id, member, kinds, after).fetch)
 
     def statistics(self) -> SqliteStoreStatistics:
         """Counts, as of now."""
-        return SqliteStoreStatistics(self._open_runs, self._rows_read)
+        return SqliteStoreStatistics(self._open_runs, self._queries)
 
-    def _decode(self, run_id: str, seq: int, at: object, body: object) -> Stored:
-        where = f"{self.path}: run {run_id!r}, row {seq}"
-        if not isinstance(body, bytes) or not isinstance(at, float):
-            raise StoreCorrupt(f"{where}: the columns `at` and `body` hold something else than a time and bytes")
-        return Stored(seq, at, decode(body, where=where))
-
-    async def _ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T | None:
+    async def ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T | None:
         """Run a short query; None when there is no log. Waits (without blocking the loop) while the file is held."""
+        self._queries += 1
         deadline = trio.current_time() + BUSY_TIMEOUT_S
         await trio.lowlevel.checkpoint()
         while True:
@@ -176,12 +158,9 @@ class SqliteLog:
             return ()
         return await self._writer.write(self._wall(), rows)
 
-    async def read(
-        self, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()
-    ) -> AsyncIterator[Stored]:
-        """The durable rows after `after`, as of now, in order; of one member, of some kinds, or all."""
-        async for stored in self._store.read_rows(self._run_id, member=member, after=after, kinds=kinds):
-            yield stored
+    def read(self, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()) -> AsyncIterator[Stored]:
+        """The durable rows after `after`, in order, as of the first read; of one member, of some kinds, or all."""
+        return self._store.read_rows(self._run_id, member=member, after=after, kinds=kinds)
 
     def statistics(self) -> WriterStatistics:
         """What was written since the run was opened."""
@@ -191,6 +170,47 @@ class SqliteLog:
         """Write what waits and give the run free. Happens when the block of `open_run` is left."""
         self._closed = True
         await self._writer.aclose()
+
+
+@define(slots=True)
+class _Reading:
+    """Where one reader stands. `last` is the end of the log when it began, None before that."""
+
+    store: SqliteStore
+    run_id: str
+    member: str | None
+    kinds: Sequence[str]
+    after: int
+    number: int = 0
+    last: int | None = None
+
+    async def fetch(self) -> Sequence[Stored] | None:
+        """The rows among the next few that are wanted; None at the end."""
+        if self.last is None:
+            found = await self.store.ask(partial(_select_run, run_id=self.run_id))
+            if found is None:
+                raise RunUnknown(
+                    f"there is no run {self.run_id!r} in {self.store.path}; `mob history` lists those that are"
+                )
+            self.number, self.last = found
+            self.after = max(self.after, 0)
+        if self.after >= self.last:
+            return None
+        until = min(self.after + _ROWS_AT_ONCE, self.last)
+        span = (place(self.number, self.after + 1), place(self.number, until))
+        rows = await self.store.ask(partial(_select_rows, span=span, member=self.member, kinds=self.kinds)) or []
+        if self.member is None and not self.kinds and len(rows) != until - self.after:
+            raise StoreCorrupt(
+                f"{self.store.path}: run {self.run_id!r} lacks rows between {self.after} and {until + 1}"
+            )
+        self.after = until
+        return [self._decode(seq_at(key), at, body) for key, at, body in rows]
+
+    def _decode(self, seq: int, at: object, body: object) -> Stored:
+        where = f"{self.store.path}: run {self.run_id!r}, row {seq}"
+        if not isinstance(body, bytes) or not isinstance(at, float):
+            raise StoreCorrupt(f"{where}: the columns `at` and `body` hold something else than a time and bytes")
+        return Stored(seq, at, decode(body, where=where))
 
 
 def _check_run_id(run_id: str) -> None:
