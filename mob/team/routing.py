@@ -34,14 +34,21 @@ class RouteTable:
 
     def apply(self, row: Wired) -> None:
         """Lay a Wired row over the routes. A removal without `via` takes the whole route away."""
-        ways = self._ways.setdefault((row.origin, row.to), {})
+        ways = dict.fromkeys(self.ways(row.origin, row.to))
         for via in row.via or _ALL:
             if row.removed:
                 ways.pop(via, None)
             else:
                 ways[via] = None
-        if not ways:
-            del self._ways[row.origin, row.to]
+        self.restore(row.origin, row.to, ways)
+
+    def restore(self, origin: str, to: str, ways: Iterable[Via]) -> None:
+        """Make exactly these the ways from `origin` to `to`."""
+        kept = dict.fromkeys(ways)
+        if kept:
+            self._ways[origin, to] = kept
+        else:
+            self._ways.pop((origin, to), None)
 
     def ways(self, origin: str, to: str) -> tuple[Via, ...]:
         """In which ways `origin` may reach `to` by its routes."""
