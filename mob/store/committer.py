@@ -12,12 +12,13 @@ from pathlib import Path
 
 from attrs import define, evolve
 
-from mob.errors import RunUnknown, StoreCorrupt
+from mob.errors import RunUnknown
 from mob.history.codec import encode
 from mob.history.rows import Row, RunStarted, RunStopped, Stored, TurnRow, member_of
-from mob.store.database import Durability, open_for_writing, place, seq_at, told_as_store_errors, transaction
+from mob.store.database import Durability, find_run, open_for_writing, place, told_as_store_errors, transaction
 from mob.store.lease import Lease
 
+_CREATE = "INSERT INTO runs (run_id, mob, started_at, rows, turns, stopped) VALUES (?, '', ?, 0, 0, 0)"
 _INSERT = "INSERT INTO log (place, at, member, kind, body) VALUES (?, ?, ?, ?, ?)"
 _UPDATE = "UPDATE runs SET mob = ?, rows = ?, turns = ?, stopped = ? WHERE number = ?"
 
@@ -73,7 +74,7 @@ class Committer:
         with ExitStack() as stack:
             stack.enter_context(told_as_store_errors(path))
             self._connection = stack.enter_context(closing(open_for_writing(path, durability)))
-            self._number = self._find(run_id, create=create, created_at=created_at)
+            self._number = self._find_or_create(run_id, create=create, created_at=created_at)
             self._lease = Lease(path, self._number, run_id)
             stack.callback(self._lease.release)
             self._counts = self._read_counts(run_id)
@@ -118,28 +119,20 @@ class Committer:
             ],
         )
 
-    def _find(self, run_id: str, *, create: bool, created_at: float) -> int:
+    def _find_or_create(self, run_id: str, *, create: bool, created_at: float) -> int:
         """The run's number; a run that is not there is made, if it may be."""
         with transaction(self._connection):
-            found = self._connection.execute("SELECT number FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+            found = find_run(self._connection, self._path, run_id)
             if found is not None:
-                return int(found[0])
+                return found.number
             if not create:
                 raise RunUnknown(f"there is no run {run_id!r} in {self._path}; `mob history` lists those that are")
-            new = (run_id, "", created_at, 0, 0, False)
-            cursor = self._connection.execute(
-                "INSERT INTO runs (run_id, mob, started_at, rows, turns, stopped) VALUES (?, ?, ?, ?, ?, ?)", new
-            )
+            cursor = self._connection.execute(_CREATE, (run_id, created_at))
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 
     def _read_counts(self, run_id: str) -> _Counts:
-        query = "SELECT mob, rows, turns, stopped FROM runs WHERE number = ?"
-        mob, rows, turns, stopped = self._connection.execute(query, (self._number,)).fetchone()
-        (last,) = self._connection.execute(
-            "SELECT max(place) FROM log WHERE place BETWEEN ? AND ?",
-            (place(self._number, 0), place(self._number + 1, 0) - 1),
-        ).fetchone()
-        if rows != (seq_at(last) if last is not None else 0):
-            raise StoreCorrupt(f"{self._path}: run {run_id!r} counts {rows} rows, and its log ends elsewhere")
-        return _Counts(mob, rows, turns, bool(stopped))
+        """The run's line as it is now that nobody else can write it."""
+        line = find_run(self._connection, self._path, run_id)
+        assert line is not None, "a run is never taken away"
+        return _Counts(line.mob, line.rows, line.turns, line.stopped)

@@ -17,8 +17,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
+
+from attrs import frozen
 
 from mob.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked
 
@@ -49,6 +51,47 @@ def place(run_number: int, seq: int) -> int:
 def seq_at(place: int) -> int:
     """The sequence number in such a key."""
     return place & ((1 << _SEQ_BITS) - 1)
+
+
+@frozen(slots=True)
+class RunLine:
+    """A run's line in the table `runs`, which agrees with its log."""
+
+    number: int
+    run_id: str
+    mob: str
+    started_at: float
+    rows: int
+    turns: int
+    stopped: bool
+
+
+def list_runs(connection: sqlite3.Connection, path: Path) -> tuple[RunLine, ...]:
+    """All runs, oldest first. StoreCorrupt."""
+    return tuple(
+        _run_line(columns, path) for columns in connection.execute(f"{_SELECT_RUN} ORDER BY started_at, number")
+    )
+
+
+def find_run(connection: sqlite3.Connection, path: Path, run_id: str) -> RunLine | None:
+    """The run of this id. StoreCorrupt."""
+    columns = connection.execute(f"{_SELECT_RUN} WHERE run_id = ?", (run_id,)).fetchone()
+    return None if columns is None else _run_line(columns, path)
+
+
+def _run_line(columns: tuple[Any, ...], path: Path) -> RunLine:
+    number, run_id, mob, started_at, rows, turns, stopped, last = columns
+    if tuple(map(type, columns[:-1])) != (int, str, str, float, int, int, int):
+        raise StoreCorrupt(f"{path}: the line of run {run_id!r} holds something else than a run; bring back a copy")
+    if last != (place(number, rows) if rows else None):
+        raise StoreCorrupt(f"{path}: run {run_id!r} counts {rows} rows, and its log ends elsewhere; bring back a copy")
+    return RunLine(number, run_id, mob, started_at, rows, turns, bool(stopped))
+
+
+_SELECT_RUN = (
+    "SELECT number, run_id, mob, started_at, rows, turns, stopped, (SELECT max(place) FROM log"
+    f" WHERE place >= number << {_SEQ_BITS} AND place < (number + 1) << {_SEQ_BITS}) FROM runs"
+)
 
 
 def open_for_writing(path: Path, durability: Durability) -> sqlite3.Connection:

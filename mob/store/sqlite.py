@@ -22,7 +22,7 @@ from mob.errors import RunUnknown, StoreCorrupt, StoreError, StoreLocked, UsageE
 from mob.history.codec import decode
 from mob.history.rows import Row, Stored
 from mob.store.committer import Committer
-from mob.store.database import BUSY_TIMEOUT_S, Durability, open_for_reading, place, seq_at
+from mob.store.database import BUSY_TIMEOUT_S, Durability, find_run, list_runs, open_for_reading, place, seq_at
 from mob.store.port import RunInfo
 from mob.store.reader import RowReader
 from mob.store.timing import is_virtual_time, wall_clock
@@ -96,7 +96,10 @@ class SqliteStore:
 
     async def runs(self) -> tuple[RunInfo, ...]:
         """All runs, oldest first; none when there is no file. StoreError, StoreCorrupt, StoreLocked."""
-        return await self.ask(_select_runs) or ()
+        lines = await self.ask(partial(list_runs, path=self.path)) or ()
+        return tuple(
+            RunInfo(line.run_id, line.mob, line.started_at, line.rows, line.turns, line.stopped) for line in lines
+        )
 
     def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
         """The run's rows as of the first, in order. RunUnknown; StoreCorrupt names the row that cannot be read."""
@@ -187,12 +190,12 @@ class _Reading:
     async def fetch(self) -> Sequence[Stored] | None:
         """The rows among the next few that are wanted; None at the end."""
         if self.last is None:
-            found = await self.store.ask(partial(_select_run, run_id=self.run_id))
+            found = await self.store.ask(partial(find_run, path=self.store.path, run_id=self.run_id))
             if found is None:
                 raise RunUnknown(
                     f"there is no run {self.run_id!r} in {self.store.path}; `mob history` lists those that are"
                 )
-            self.number, self.last = found
+            self.number, self.last = found.number, found.rows
             self.after = max(self.after, 0)
         if self.after >= self.last:
             return None
@@ -216,22 +219,6 @@ class _Reading:
 def _check_run_id(run_id: str) -> None:
     if not run_id or len(run_id) > _MAX_RUN_ID or not run_id.isprintable():
         raise UsageError(f"{run_id!r:.60} cannot name a run: 1 to {_MAX_RUN_ID} printable characters")
-
-
-def _select_runs(connection: sqlite3.Connection) -> tuple[RunInfo, ...]:
-    query = "SELECT run_id, mob, started_at, rows, turns, stopped FROM runs ORDER BY started_at, number"
-    return tuple(
-        RunInfo(run_id, mob, started_at, rows, turns, bool(stopped))
-        for run_id, mob, started_at, rows, turns, stopped in connection.execute(query)
-    )
-
-
-def _select_run(connection: sqlite3.Connection, run_id: str) -> tuple[int, int] | None:
-    """A run's number and its last sequence number."""
-    row: tuple[int, int] | None = connection.execute(
-        "SELECT number, rows FROM runs WHERE run_id = ?", (run_id,)
-    ).fetchone()
-    return row
 
 
 def _select_rows(
