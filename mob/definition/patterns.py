@@ -8,8 +8,8 @@ pattern length, whatever is written. The language is the regular part of what Py
 
 Case is ignored, and the pattern may match anywhere in the text.
 
-A program is a list of steps: `("char", test)` consumes a character, `("split", a, b)` goes both ways, `("jump", a)`,
-`("at", where)` passes at an edge, `("match",)`.
+A program is a list of steps, with targets counted from the program's start: Char consumes a character, Jump goes to
+one or more others, Edge lets by where its test holds, and Match is the end.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 MAX_PATTERN = 500
 MAX_STEPS = 4000
 _MAX_GROUPS = 50
 
 Matcher = Callable[[str], bool]
-Step = tuple[Any, ...]
 _WORD = re.compile(r"\w+")
 
 
@@ -36,6 +35,32 @@ class PatternError(ValueError):
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
         self.offset = offset
+
+
+@frozen(slots=True)
+class _Char:
+    test: Callable[[str], bool]
+
+
+@frozen(slots=True)
+class _Jump:
+    to: tuple[int, ...]
+
+    def moved(self, by: int) -> _Jump:
+        return _Jump(tuple(target + by for target in self.to))
+
+
+@frozen(slots=True)
+class _Edge:
+    test: Callable[[str, int], bool]
+
+
+@frozen(slots=True)
+class _Match:
+    pass
+
+
+_Step = _Char | _Jump | _Edge | _Match
 
 
 @functools.lru_cache(maxsize=1024)
@@ -57,20 +82,23 @@ def _folded(text: str) -> str:
     return "".join(low if len(low := char.casefold()) == 1 else char for char in text)
 
 
-def _run(program: list[Step], text: str) -> bool:
+def _run(program: list[_Step], text: str) -> bool:
     text = _folded(text)
     current: set[int] = set()
     for position in range(len(text) + 1):
         current = _reachable(program, {0, *current}, text, position)
-        if any(program[step][0] == "match" for step in current):
+        if len(program) - 1 in current:
             return True
         if position < len(text):
-            char = text[position]
-            current = {step + 1 for step in current if program[step][0] == "char" and program[step][1](char)}
+            current = {index + 1 for index in current if _consumes(program[index], text[position])}
     return False
 
 
-def _reachable(program: list[Step], starts: set[int], text: str, position: int) -> set[int]:
+def _consumes(step: _Step, char: str) -> bool:
+    return isinstance(step, _Char) and step.test(char)
+
+
+def _reachable(program: list[_Step], starts: set[int], text: str, position: int) -> set[int]:
     """The consuming steps that can be come to from `starts` without consuming."""
     seen: set[int] = set()
     waiting = list(starts)
@@ -79,11 +107,13 @@ def _reachable(program: list[Step], starts: set[int], text: str, position: int) 
         if index in seen:
             continue
         seen.add(index)
-        step = program[index]
-        if step[0] in ("split", "jump"):
-            waiting.extend(step[1:])
-        elif step[0] == "at" and step[1](text, position):
-            waiting.append(index + 1)
+        match program[index]:
+            case _Jump(to=targets):
+                waiting.extend(targets)
+            case _Edge(test=holds) if holds(text, position):
+                waiting.append(index + 1)
+            case _:
+                pass
     return seen
 
 
@@ -118,13 +148,13 @@ class _Compiler:
     position: int = 0
     groups: int = field(default=0)
 
-    def program(self) -> list[Step]:
+    def program(self) -> list[_Step]:
         if len(self.source) > MAX_PATTERN:
             raise PatternError(f"The pattern is longer than {MAX_PATTERN} characters.", MAX_PATTERN)
         steps = self._alternatives()
         if self.position < len(self.source):
             self._fail("There is a ) that no ( opens.")
-        return [*steps, ("match",)]
+        return [*steps, _Match()]
 
     def _fail(self, message: str) -> NoReturn:
         raise PatternError(message, self.position + 1)
@@ -137,7 +167,7 @@ class _Compiler:
         self.position += 1
         return char
 
-    def _alternatives(self) -> list[Step]:
+    def _alternatives(self) -> list[_Step]:
         steps = self._sequence()
         while self._peek() == "|":
             self._take()
@@ -146,18 +176,18 @@ class _Compiler:
             self._measure(steps)
         return steps
 
-    def _sequence(self) -> list[Step]:
-        steps: list[Step] = []
+    def _sequence(self) -> list[_Step]:
+        steps: list[_Step] = []
         while self._peek() not in ("", "|", ")"):
             steps = _chain(steps, self._repeated())
             self._measure(steps)
         return steps
 
-    def _measure(self, steps: list[Step]) -> None:
+    def _measure(self, steps: list[_Step]) -> None:
         if len(steps) > MAX_STEPS:
             self._fail("The pattern's repetitions make it too large.")
 
-    def _repeated(self) -> list[Step]:
+    def _repeated(self) -> list[_Step]:
         steps = self._atom()
         while (char := self._peek()) in ("*", "+", "?", "{"):
             if char == "{":
@@ -169,7 +199,7 @@ class _Compiler:
             self._measure(steps)
         return steps
 
-    def _counted(self, steps: list[Step]) -> list[Step]:
+    def _counted(self, steps: list[_Step]) -> list[_Step]:
         found = _REPEAT.match(self.source, self.position)
         if found is None:
             self._fail("After { comes a count: {2}, {2,} or {2,5}. A brace itself is written \\{.")
@@ -182,7 +212,7 @@ class _Compiler:
         self.position = found.end()
         return _times(steps, least, most)
 
-    def _atom(self) -> list[Step]:
+    def _atom(self) -> list[_Step]:
         char = self._peek()
         if char in "*+?{":
             self._fail(f"There is nothing for {char} to repeat.")
@@ -191,16 +221,16 @@ class _Compiler:
             case "(":
                 return self._group()
             case "[":
-                return [("char", self._set())]
+                return [_Char(self._set())]
             case ".":
-                return [("char", lambda _: True)]
+                return [_Char(lambda _: True)]
             case "^" | "$":
-                return [("at", _EDGES[char])]
+                return [_Edge(_EDGES[char])]
             case "\\":
                 return [self._escape()]
-        return [("char", _equals(char))]
+        return [_Char(_equals(char))]
 
-    def _group(self) -> list[Step]:
+    def _group(self) -> list[_Step]:
         self.groups += 1
         if self.groups > _MAX_GROUPS:
             self._fail(f"The pattern has more than {_MAX_GROUPS} groups.")
@@ -213,13 +243,13 @@ class _Compiler:
             self._fail("A ( is not closed.")
         return steps
 
-    def _escape(self) -> Step:
+    def _escape(self) -> _Step:
         char = self._take()
         if char == "":
             self._fail("The pattern ends with a backslash.")
         if char == "b":
-            return ("at", _at_word_edge)
-        return ("char", self._escaped(char))
+            return _Edge(_at_word_edge)
+        return _Char(self._escaped(char))
 
     def _escaped(self, char: str) -> Callable[[str], bool]:
         if char in _CLASSES:
@@ -258,37 +288,35 @@ def _equals(wanted: str) -> Callable[[str], bool]:
     return lambda char: char == folded
 
 
-def _moved(steps: list[Step], by: int) -> list[Step]:
+def _moved(steps: list[_Step], by: int) -> list[_Step]:
     """The same steps where jumps lead `by` places further."""
-    return [
-        (step[0], *(target + by for target in step[1:])) if step[0] in ("split", "jump") else step for step in steps
-    ]
+    return [step.moved(by) if isinstance(step, _Jump) else step for step in steps]
 
 
-def _chain(first: list[Step], second: list[Step]) -> list[Step]:
+def _chain(first: list[_Step], second: list[_Step]) -> list[_Step]:
     return [*first, *_moved(second, len(first))]
 
 
-def _either(first: list[Step], second: list[Step]) -> list[Step]:
+def _either(first: list[_Step], second: list[_Step]) -> list[_Step]:
     behind = len(first) + len(second) + 2
     return [
-        ("split", 1, len(first) + 2),
+        _Jump((1, len(first) + 2)),
         *_moved(first, 1),
-        ("jump", behind),
+        _Jump((behind,)),
         *_moved(second, len(first) + 2),
     ]
 
 
-def _optional(steps: list[Step]) -> list[Step]:
-    return [("split", 1, len(steps) + 1), *_moved(steps, 1)]
+def _optional(steps: list[_Step]) -> list[_Step]:
+    return [_Jump((1, len(steps) + 1)), *_moved(steps, 1)]
 
 
-def _star(steps: list[Step]) -> list[Step]:
-    return [("split", 1, len(steps) + 2), *_moved(steps, 1), ("jump", 0)]
+def _star(steps: list[_Step]) -> list[_Step]:
+    return [_Jump((1, len(steps) + 2)), *_moved(steps, 1), _Jump((0,))]
 
 
-def _times(steps: list[Step], least: int, most: int | None) -> list[Step]:
-    out: list[Step] = []
+def _times(steps: list[_Step], least: int, most: int | None) -> list[_Step]:
+    out: list[_Step] = []
     for _ in range(least):
         out = _chain(out, steps)
     if most is None:
