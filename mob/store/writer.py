@@ -5,12 +5,14 @@ thread commits, and takes all that waits at once into one transaction (group com
 and one hop to the thread and back is shared too. Each append waits for its own outcome:
 
     waiting   in the queue; cancelling the append takes it out, and nothing was written
-    taken     in the thread's batch; the append can no longer be cancelled and ends with its outcome, shortly
+    taken     in the thread's batch; cancelled now, the append still waits for its outcome, which is near, and gives it
     settled   written, or failed with a typed error; the sequence numbers of failed ones were never given
 
-So an append that returns is durable, and one that ends cancelled wrote nothing. The queue holds no more appends than
-there are tasks that wait for one. When a batch fails, its appends are tried one by one, so that one that is too big
-for the disk does not take the others with it; all that fail leave the log as it was.
+So an append that returns is durable, and one that ends cancelled wrote nothing. Only a disk that hangs is not waited
+for: a cancelled append gives it two seconds and closing gives it ten, and what becomes of the rows then the log will
+say, all of them or none. The queue holds no more appends than there are tasks that wait for one. When a batch fails,
+its appends are tried one by one, so that one that is too big for the disk does not take the others with it; all that
+fail leave the log as it was.
 
 Under a virtual clock a thread that works counts as idle, and time would jump past it: there commits happen in the loop.
 """
@@ -25,13 +27,15 @@ from functools import partial
 from typing import Protocol
 
 import trio
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
-from mob.errors import StoreLocked
+from mob.errors import StoreError, StoreLocked
 from mob.history.rows import Row, Stored
 from mob.store.committer import Append, Committer
 
 _MAX_BATCH = 256
+_GRACE_S = 2.0
+_CLOSE_S = 10.0
 
 
 @frozen(slots=True)
@@ -58,7 +62,7 @@ class Writer(Protocol):
         ...
 
     async def write(self, at: float, rows: Sequence[Row]) -> tuple[Stored, ...]:
-        """Make the rows durable. Cancelled means that nothing was written."""
+        """Make the rows durable. Cancelled means that nothing was written (see the theory for a disk that hangs)."""
         ...
 
     async def aclose(self) -> None:
@@ -107,7 +111,7 @@ class LoopWriter:
 @define(slots=True, eq=False)
 class _Job:
     append: Append
-    task: trio.lowlevel.Task
+    settled: trio.Event = field(factory=trio.Event)
 
 
 class ThreadWriter:
@@ -139,20 +143,30 @@ class ThreadWriter:
         """See Writer."""
         append = Append.of(at, rows)
         await trio.lowlevel.checkpoint_if_cancelled()
-        job = _Job(append, trio.lowlevel.current_task())
+        job = _Job(append)
         with self._wake:
             self._waiting.append(job)
             self._wake.notify()
-        await trio.lowlevel.wait_task_rescheduled(lambda _raise_cancel: self._withdraw(job))
+        try:
+            await job.settled.wait()
+        except trio.Cancelled:
+            if self._withdraw(job):
+                raise
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _GRACE_S):
+                await job.settled.wait()
+            if not job.settled.is_set():
+                raise
         return _outcome(append)
 
     async def aclose(self) -> None:
-        """See Writer. Takes as long as the thread's last commits, and is not cancelled."""
+        """See Writer. Not cancelled by anybody; StoreError when the disk hangs, and the thread with it."""
         with self._wake:
             self._closing = True
             self._wake.notify()
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
             await self._ended.wait()
+        if not self._ended.is_set():
+            raise StoreError(f"the disk did not answer within {_CLOSE_S:g} s ({self._thread.name}); look after it")
         self._thread.join()
         if self._failure is not None:
             raise self._failure
@@ -163,20 +177,20 @@ class ThreadWriter:
 
     # -- in the loop
 
-    def _withdraw(self, job: _Job) -> trio.lowlevel.Abort:
-        """Cancel an append: possible as long as the thread has not taken it."""
+    def _withdraw(self, job: _Job) -> bool:
+        """Take an append out of the queue. False when the thread was faster."""
         with self._wake:
             if job not in self._waiting:
-                return trio.lowlevel.Abort.FAILED
+                return False
             self._waiting.remove(job)
         self._statistics = evolve(self._statistics, withdrawn=self._statistics.withdrawn + 1)
-        return trio.lowlevel.Abort.SUCCEEDED
+        return True
 
     def _settle(self, batch: list[_Job], transactions: int, last_seq: int) -> None:
         self.last_seq = last_seq
         self._statistics = _counted(self._statistics, [job.append for job in batch], transactions)
         for job in batch:
-            trio.lowlevel.reschedule(job.task)
+            job.settled.set()
 
     def _note_open(self, last_seq: int) -> None:
         self.last_seq = last_seq

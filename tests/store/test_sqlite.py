@@ -349,6 +349,29 @@ async def test_a_cancelled_append_that_waits_is_withdrawn_and_one_that_is_taken_
         assert log.last_seq == 2
 
 
+async def test_a_disk_that_hangs_holds_nobody_for_ever(tmp_path, monkeypatch):
+    """A cancelled append and the closing of the run give up in their time; the rows are there later, wholly."""
+    monkeypatch.setattr("mob.store.writer._GRACE_S", 0.05)
+    monkeypatch.setattr("mob.store.writer._CLOSE_S", 0.05)
+    stuck = Stuck(monkeypatch)
+    store = SqliteStore(tmp_path / "state.sqlite", in_loop=False)
+    logs = []
+
+    async def write_and_close():
+        async with store.open_run("r1", create=True) as log:
+            logs.append(log)
+            with trio.move_on_after(0.05) as scope:
+                await log.append(turn_row(1), turn_row(2))
+            assert scope.cancelled_caught
+
+    with pytest.raises(StoreError, match="did not answer"):
+        await write_and_close()
+    stuck.go_on.set()
+    logs[0]._writer._thread.join(10)
+    assert [stored.row for stored in await collect(store.read_run("r1"))] == [turn_row(1), turn_row(2)]
+    await open_and_close(store)
+
+
 async def test_closing_writes_what_waits(tmp_path, monkeypatch):
     stuck = Stuck(monkeypatch)
     store = SqliteStore(tmp_path / "state.sqlite", in_loop=False)
