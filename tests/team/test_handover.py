@@ -1,5 +1,6 @@
 """Law 21 in motion: hand-offs over a real log, with members that speak, pass the floor on, fall silent or fail."""
 
+import itertools
 from contextlib import suppress
 
 import pytest
@@ -177,6 +178,10 @@ def check_law_21_in_motion(hand_over, plans, words):
     assert stage.machine.holder == stage.floor.holder is not None
     for before, after in zip([None, *(move.to for move in stage.moves)], stage.moves, strict=False):
         assert after.origin == before
+    moved = [stored for stored in stage.rows if isinstance(stored.row, FloorMoved)]
+    for before, after in itertools.pairwise(moved):
+        if any(words in after.row.reason for words in ("did not speak", "could not speak", "nothing to say")):
+            assert after.at - before.at <= TIMEOUT_S + 0.001, "the user waited too long for somebody to speak"
     told = iter(stage.notes)
     for move in stage.moves:
         if not move.turns:
