@@ -129,6 +129,8 @@ def told_as_store_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translate(error, path) from error
+    except UnicodeDecodeError as error:
+        raise StoreCorrupt(f"{path}: text that is not UTF-8 ({error}); bring back a copy") from error
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}; check the directory and its permissions") from error
 
