@@ -119,6 +119,14 @@ class AgentWrote(RunEvent):
 
 
 @frozen(slots=True, kw_only=True)
+class AgentWriting(RunEvent):
+    """More of what the member writes over request/response. What is whole comes as agent_text."""
+
+    type: ClassVar[str] = "agent_text_delta"
+    delta: str
+
+
+@frozen(slots=True, kw_only=True)
 class ToolCalled(RunEvent):
     """A tool starts."""
 

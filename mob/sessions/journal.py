@@ -2,13 +2,14 @@
 
 Theory. The store orders rows; the fold must see them in that order, and whoever is told of a row must find it in the
 fold. So the writes of one member pass through one lock, and inside it the append is shielded: it is wholly done and
-folded, or it was not begun. The shield is bounded. When the store does not answer within the bound, nobody knows
-whether the rows are there, and before the next write the fold catches up from the log itself.
+folded, or it was not begun. The shield is bounded, more tightly once the member stops (`hurry`). When the store does
+not answer within the bound, nobody knows whether the rows are there, and before the next write the fold catches up
+from the log itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -17,17 +18,16 @@ from mob.history.fold import History
 from mob.history.rows import Row, Stored, member_of
 from mob.store.port import RunLog
 
-StoredHook = Callable[[Sequence[Stored]], None]
-
 
 class Journal:
     """Writes rows to the run's log and lays them over the member's history. `timeout_s` bounds one append."""
 
-    def __init__(self, log: RunLog, history: History, *, timeout_s: float, on_stored: StoredHook | None = None) -> None:
+    def __init__(self, log: RunLog, history: History, *, timeout_s: float) -> None:
         self.history = history
         self._log = log
         self._timeout_s = timeout_s
-        self._on_stored = on_stored
+        self._latest = float("inf")
+        self._patience: trio.CancelScope | None = None
         self._lock = trio.Lock()
         self._behind = False
 
@@ -37,7 +37,8 @@ class Journal:
         Cancelled means that nothing was written.
         """
         async with self._lock:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout_s) as patience:
+            deadline = min(trio.current_time() + self._timeout_s, self._latest)
+            with trio.CancelScope(shield=True, deadline=deadline) as self._patience:
                 if self._behind:
                     await self._catch_up()
                 self._behind = True
@@ -45,18 +46,20 @@ class Journal:
                 self._fold(stored)
                 self._behind = False
                 return stored
-        if patience.cancelled_caught:
-            raise StoreError(
-                f"the store did not take {len(rows)} rows of {self.history.member} within {self._timeout_s:g} s; "
-                "see whether its disk is full or slow"
-            )
-        raise AssertionError("the block above returns or is cancelled")
+        raise StoreError(
+            f"the store did not take {len(rows)} rows of {self.history.member} within {self._timeout_s:g} s; "
+            "see whether its disk is full or slow"
+        )
+
+    def hurry(self, deadline: float) -> None:
+        """From now on no write goes on after this moment, on trio's clock; one that is under way neither."""
+        self._latest = deadline
+        if self._patience is not None:
+            self._patience.deadline = min(self._patience.deadline, deadline)
 
     def _fold(self, stored: Sequence[Stored]) -> None:
         for each in stored:
             self.history.apply(each)
-        if self._on_stored is not None:
-            self._on_stored(stored)
 
     async def _catch_up(self) -> None:
         member = self.history.member

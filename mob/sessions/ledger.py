@@ -3,7 +3,8 @@
 Theory. The states of a call id, and what moves it:
 
     unknown ──run, tool there──> started ──outcome, timeout, cancel──> done | failed | timed_out | cancelled | denied
-    unknown ──run, no such tool, or a write of a cut response──> denied        (both rows in one transaction)
+    unknown ──run, no such tool, or a write of a cut response──> denied        (it has no row that begins it)
+    unknown ──run, given up before it started──> cancelled                     (likewise)
     started ──the process died──> (next start: close_dangling) ──> cancelled
 
 The row that begins a call is durable before the function runs, the row that ends it before anybody is told. No move
@@ -25,9 +26,8 @@ from mob.definition.model import Effect
 from mob.errors import StoreError
 from mob.history.fold import History, ToolRecord
 from mob.history.items import Cause, ToolCall, ToolResult, result_id
-from mob.history.rows import Row, ToolEnded, ToolStarted
-from mob.sessions.events import RunEvent, ToolCalled
-from mob.sessions.events import ToolEnded as ToolEndedEvent
+from mob.history.rows import ToolEnded, ToolStarted
+from mob.sessions.events import RunEvent, ToolCalled, ToolEnded as ToolEndedEvent
 from mob.sessions.journal import Journal
 from mob.sessions.running import Outcome, attempt
 from mob.sessions.tools import ToolBox, ToolContext, ToolFunction
@@ -57,16 +57,14 @@ class Ledger:
         tools: ToolBox,
         *,
         nursery: trio.Nursery,
-        publish: Callable[[RunEvent], None],
+        publish: Callable[[RunEvent], object],
         max_output_bytes: int,
-        timeout_s: float,
     ) -> None:
         self._journal = journal
         self._tools = tools
         self._nursery = nursery
         self._publish = publish
         self._max_output_bytes = max_output_bytes
-        self._timeout_s = timeout_s
         self._running: dict[str, trio.Event] = {}
         self._cut: dict[str, None] = {}
         self._repeated = 0
@@ -101,6 +99,15 @@ class Ledger:
             del self._running[call.call_id]
             ended.set()
 
+    def known(self, call_id: str) -> bool:
+        """Whether this call was ever seen."""
+        return call_id in self._running or call_id in self._history.calls
+
+    def result(self, call_id: str) -> ToolResult | None:
+        """How this call ended; None while it has not."""
+        record = self._history.calls.get(call_id)
+        return None if record is None or record.status is None else _result(record)
+
     def statistics(self) -> LedgerStatistics:
         """Counts, as of now."""
         return LedgerStatistics(len(self._history.calls), len(self._running), self._repeated)
@@ -122,7 +129,7 @@ class Ledger:
                 outcome = await self._start(call, tool, response_id, context)
         except StoreError as error:
             outcome = Outcome("failed", f"{call.name} was not run: it could not be recorded.")
-            _log.error("%s: the call %s was not run: %s", self._member, call.call_id, error)  # noqa: TRY400
+            _log.error("%s: the call %s was not run: %s", self._member, call.call_id, error)
         finally:
             elapsed_ms = round((trio.current_time() - began) * 1000)
             await self._end(started, outcome, elapsed_ms)
@@ -143,15 +150,14 @@ class Ledger:
         return CUT if tool.effect == "write" and response_id in self._cut else None
 
     async def _end(self, started: ToolStarted, outcome: Outcome, elapsed_ms: int) -> None:
-        """Write the terminal row, and before it the first one when that is not there; bounded, whoever cancels."""
+        """Write the terminal row, whoever cancels, within the journal's bounds, and tell of it."""
         ended = ToolEnded(self._member, started.call_id, started.name, outcome.status, outcome.output, elapsed_ms)
         begun = started.call_id in self._history.calls
-        rows: tuple[Row, ...] = (ended,) if begun else (started, ended)
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._timeout_s):
+        with trio.CancelScope(shield=True):
             try:
-                await self._journal.write(*rows)
+                await self._journal.write(ended)
             except StoreError as error:
-                _log.error("%s: the end of call %s is not recorded: %s", self._member, started.call_id, error)  # noqa: TRY400
+                _log.error("%s: the end of call %s is not recorded: %s", self._member, started.call_id, error)
         if not begun:
             self._tell_start(ToolCall("", started.call_id, started.name, started.arguments))
         self._publish(

@@ -166,7 +166,7 @@ def python_tool(
     would count as idle; when its call is given up the thread is left to end by itself. UsageError when a parameter's
     type has no counterpart in JSON.
     """
-    called: str = name or getattr(function, "__name__", type(function).__name__)
+    called = name if name is not None else str(getattr(function, "__name__", type(function).__name__))
     try:
         shape = read_function(function, name=called, context=ToolContext, description=description)
     except UnsupportedType as error:

@@ -1,0 +1,474 @@
+"""A member's one conversation: its history, its turns, its tools, however it is reached.
+
+Theory. A Session is the only writer of its member's history. What is said to the member arrives in two ways: as letters
+in its mailbox (`ask`, `tell_nowait`), served one after the other by `run`, or spoken and typed over a live channel that
+a client holds (`open_live`). Both pass the one turn desk, so one turn runs at a time. A letter is delivered by
+request/response or over the live channel, as the model in force demands; the channel asks back through `SessionPort`,
+which this class is.
+
+    new ──run──> running ──stop──> draining (what was taken in is still served) ──> stopped
+                 running ──a fault, or the member's scope is cancelled──> stopped
+
+Whatever belongs to the member runs in `run`'s nursery and is gone when it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from attrs import frozen
+
+from mob.definition.model import MobDefinition, ModelCapabilities, Profile, Route
+from mob.errors import (
+    MemberFailed,
+    MemberNotRunning,
+    MobError,
+    ProviderError,
+    ProviderUnreachable,
+    ReopenRequired,
+    StoreError,
+    TurnTimedOut,
+)
+from mob.history.fold import History, HistoryStatistics
+from mob.history.items import Cause, Item, ToolCall, ToolResult, Turn, UserMessage
+from mob.history.projection import project
+from mob.history.rows import ChannelOpened, Row
+from mob.ids import Ids
+from mob.live import events as live
+from mob.live.channel import LiveChannel
+from mob.live.network import Dialler
+from mob.live.ports import ChannelOptions, Prompt, Seed
+from mob.sessions.binding import Binding, Bindings
+from mob.sessions.budget import BudgetMeter, BudgetStatistics
+from mob.sessions.channels import ChannelHost
+from mob.sessions.desk import DeskStatistics, TurnDesk
+from mob.sessions.events import ErrorOccurred, RunEvent
+from mob.sessions.instructions import build_config, build_instructions
+from mob.sessions.journal import Journal
+from mob.sessions.ledger import Ledger, LedgerStatistics
+from mob.sessions.mailbox import Answer, Letter, Mailbox, MailboxStatistics
+from mob.sessions.observing import ChannelObserver, StateBoard
+from mob.sessions.requesting import RequestDelivery
+from mob.sessions.tools import ToolBox
+from mob.store.port import RunLog
+from mob.values import Image, Usage
+
+_CHARS_PER_TOKEN = 3
+"""On the safe side of what tokenizers make of text."""
+_WINDOW_SHARE = 0.75
+"""How much of a model's window the past may fill; the rest is for the turn itself."""
+_STORE_TIMEOUT_S = 10.0
+_STATEMENT = Cause("text")
+
+
+@frozen(slots=True)
+class SessionStatistics:
+    """What each part of the session counts. `state` is what the member does now; `live` whether it has a channel."""
+
+    state: str
+    live: bool
+    mailbox: MailboxStatistics
+    desk: DeskStatistics
+    history: HistoryStatistics
+    budget: BudgetStatistics
+    ledger: LedgerStatistics | None
+
+
+class Session:
+    """One member's conversation. Made whole by `run`, which must be running for anything but reading.
+
+    `history` is the fold of the member's rows so far, `generation` the number that is written into its turns. `routes`
+    gives the routes that start at this member as they are now; by default those of the definition.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        generation: int,
+        profile: Profile,
+        model: ModelCapabilities,
+        *,
+        definition: MobDefinition,
+        log: RunLog,
+        history: History,
+        tools: ToolBox,
+        dialler: Dialler,
+        ids: Ids,
+        budget: BudgetMeter,
+        publish: Callable[[RunEvent], object],
+        wall: Callable[[], float],
+        routes: Callable[[], Sequence[Route]] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.generation = generation
+        self.tools = tools
+        self._definition = definition
+        self._limits = definition.limits
+        self._routes = routes or (lambda: definition.routes_from(identity))
+        self._ids = ids
+        self._publish = publish
+        self._wall = wall
+        self._dialler = dialler
+        self._session_id = ids.new("session")
+        self._bindings = Bindings(profile, model, definition)
+        self._budget = budget
+        self._journal = Journal(log, history, timeout_s=_STORE_TIMEOUT_S)
+        self._mailbox = Mailbox(identity, self._limits.max_mailbox)
+        self._board = StateBoard(identity, generation, publish)
+        self._observer = ChannelObserver(identity, self._board, publish)
+        self._desk = TurnDesk(self._journal, budget, generation=generation, model=model, publish=publish)
+        self._served: Letter | None = None
+        self._parts: _Parts | None = None
+        self._stopped = trio.Event()
+
+    # Being spoken to.
+
+    async def ask(
+        self,
+        text: str,
+        *,
+        cause: Cause = _STATEMENT,
+        timeout: float | None = None,
+        context: Sequence[Item] = (),
+        images: Sequence[Image] = (),
+    ) -> Answer:
+        """Say something to the member and wait for its answer. `context`: items that go before the text (notes).
+
+        MailboxFull, MemberNotRunning: it was not taken. TurnTimedOut after `timeout` seconds, waiting included, or when
+        the turn does not end. BudgetExceeded, MemberFailed, ProviderError, StoreError: the turn came to nothing, or
+        failed and is in the history as failed. Cancelling takes the message back, or interrupts the turn it has.
+        """
+        letter = self._put(text, cause, context, images)
+        try:
+            with trio.move_on_after(float("inf") if timeout is None else timeout):
+                return await letter.wait()
+        finally:
+            if not letter.ended and not self._mailbox.withdraw(letter):
+                letter.interrupt()
+        raise TurnTimedOut(f"{self.identity} did not answer within {timeout:g} s; go on without the answer")
+
+    def tell_nowait(
+        self, text: str, *, cause: Cause = _STATEMENT, context: Sequence[Item] = (), images: Sequence[Image] = ()
+    ) -> Letter:
+        """Say something to the member and go on. The letter says how it ended, for who wants to wait.
+
+        MailboxFull, MemberNotRunning.
+        """
+        return self._put(text, cause, context, images)
+
+    def check_room(self) -> None:
+        """MailboxFull, MemberNotRunning: when nothing could be said to the member now."""
+        self._running_parts()
+        self._mailbox.check_room()
+
+    async def interrupt(self) -> bool:
+        """Cut the turn that runs; what was said of it so far is kept. False when none runs."""
+        parts = self._running_parts()
+        channel = parts.channels.channel
+        if channel is not None and self._desk.running is not None and not parts.requesting.busy:
+            await channel.interrupt()
+            return True
+        if self._served is None:
+            return False
+        self._served.interrupt()
+        return True
+
+    @asynccontextmanager
+    async def open_live(self, options: ChannelOptions | None = None) -> AsyncIterator[LiveChannel]:
+        """The member's live channel, ready, for as long as the block lasts.
+
+        A channel that the session opened for itself is taken over, with the options it has. AlreadyOpen, NotRealtime,
+        MemberNotRunning, CredentialMissing, ProviderUnreachable, ProviderRefused.
+        """
+        async with self._running_parts().channels.client(options) as channel:
+            yield channel
+
+    # What it is.
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._session_id
+
+    @property
+    def profile(self) -> Profile:
+        """The profile in force."""
+        return self._bindings.first.profile
+
+    @property
+    def model(self) -> ModelCapabilities:
+        """The model in force."""
+        return self._bindings.first.model
+
+    @property
+    def running(self) -> bool:
+        """Whether it can be spoken to."""
+        return self._parts is not None
+
+    @property
+    def channel(self) -> LiveChannel | None:
+        """The live channel that is open now, whoever opened it."""
+        return None if self._parts is None else self._parts.channels.channel
+
+    @property
+    def folded(self) -> History:
+        """The fold of the member's rows as of now. A live view; do not change it."""
+        return self._journal.history
+
+    def history(self) -> tuple[Turn, ...]:
+        """The committed turns, oldest first, as of now."""
+        return tuple(self._journal.history.turns)
+
+    def statistics(self) -> SessionStatistics:
+        """Counts, as of now."""
+        return SessionStatistics(
+            state=self._board.state,
+            live=self.channel is not None,
+            mailbox=self._mailbox.statistics(),
+            desk=self._desk.statistics(),
+            history=self._journal.history.statistics(),
+            budget=self._budget.statistics(),
+            ledger=None if self._parts is None else self._parts.ledger.statistics(),
+        )
+
+    def rebind(self, profile: Profile, model: ModelCapabilities) -> None:
+        """Speak with this profile and model from the next turn on; the history stays.
+
+        ReopenRequired when a client holds a live channel to another model. With the same model, `refresh` on the
+        channel puts the profile in force.
+        """
+        parts = self._parts
+        if parts is not None and parts.channels.has_client and model.id != parts.channels.binding.model.id:
+            raise ReopenRequired(
+                f"{self.identity} has an open live channel to {parts.channels.binding.model.id}; close it, change the "
+                "model, and open it again",
+                fields=("model",),
+            )
+        self._bindings.rebind(profile, model)
+
+    # Its life.
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Live until `stop` or cancellation. Started when the calls that an earlier process left open are closed."""
+        try:
+            async with trio.open_nursery() as nursery:
+                parts = self._parts = self._assemble(nursery)
+                self._budget.restore(self.folded.usage, len(self.folded.turns))
+                await parts.ledger.close_dangling()
+                task_status.started()
+                await self._serve(parts)
+                await parts.channels.close()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._parts = None
+            self._end_letters()
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Serve what was taken in, for half of `shutdown_timeout_s`; then cancel what is left.
+
+        Returns when nothing is left. Nothing happens when it does not run.
+        """
+        if self._parts is None:
+            return
+        self._mailbox.close()
+        bound = self._limits.shutdown_timeout_s
+        with trio.move_on_after(bound / 2):
+            await self._stopped.wait()
+        if self._parts is not None:
+            self._journal.hurry(trio.current_time() + bound / 4)
+            self._parts.nursery.cancel_scope.cancel()
+        await self._stopped.wait()
+
+    def _assemble(self, nursery: trio.Nursery) -> _Parts:
+        ledger = Ledger(
+            self._journal,
+            self.tools,
+            nursery=nursery,
+            publish=self._publish,
+            max_output_bytes=self._limits.max_tool_output_bytes,
+        )
+        channels = ChannelHost(
+            self.identity,
+            self,
+            bindings=self._bindings,
+            dialler=self._dialler,
+            ids=self._ids,
+            limits=self._limits,
+            nursery=nursery,
+            wall=self._wall,
+        )
+        requesting = RequestDelivery(
+            self.identity,
+            self._desk,
+            ledger,
+            self.tools,
+            bindings=self._bindings,
+            seed=self._seed_for,
+            dialler=self._dialler,
+            ids=self._ids,
+            limits=self._limits,
+            nursery=nursery,
+            board=self._board,
+            publish=self._publish,
+            wall=self._wall,
+        )
+        return _Parts(nursery, ledger, channels, requesting)
+
+    async def _serve(self, parts: _Parts) -> None:
+        while (letter := await self._mailbox.next()) is not None:
+            self._served = letter
+            try:
+                turn = await self._deliver(parts, letter)
+            except MobError as error:
+                letter.close(error)
+                self._tell(error)
+            else:
+                letter.close(Answer(turn.agent_text, turn))
+            self._served = None
+            self._board.show("idle")
+
+    async def _deliver(self, parts: _Parts, letter: Letter) -> Turn:
+        usable = self._bindings.usable()
+        if not usable[0].model.realtime:
+            return await parts.requesting.deliver(letter)
+        try:
+            channel = await parts.channels.for_prompts()
+        except ProviderUnreachable as error:
+            if all(binding.model.realtime for binding in usable):
+                raise
+            self._tell(error)
+            return await parts.requesting.deliver(letter)
+        return await self._prompt(channel, letter)
+
+    async def _prompt(self, channel: LiveChannel, letter: Letter) -> Turn:
+        turn: Turn | None = None
+        # Who is handed the conversation speaks; who is asked by another member answers it in text.
+        output = None if letter.cause.kind == "hand_off" else "text"
+        with letter.scope:
+            turn = await channel.prompt(Prompt(letter.items, letter.cause, output=output))
+        if turn is None:
+            raise MemberFailed(f"{self.identity} was interrupted before its answer was whole")
+        if turn.status == "failed":
+            raise MemberFailed(f"{self.identity} failed: {turn.error or 'no reason given'}")
+        return turn
+
+    def _put(self, text: str, cause: Cause, context: Sequence[Item], images: Sequence[Image]) -> Letter:
+        self._running_parts()
+        said = UserMessage(self._ids.new("item"), text, author=cause.origin, images=tuple(images))
+        letter = Letter((*context, said) if text or images else tuple(context), cause)
+        self._mailbox.put(letter)
+        return letter
+
+    def _end_letters(self) -> None:
+        error = MemberNotRunning(f"{self.identity} stopped before it could answer; ask again when it runs")
+        self._mailbox.refuse_all(error)
+        if self._served is not None:
+            self._served.close(error)
+            self._served = None
+
+    def _running_parts(self) -> _Parts:
+        if self._parts is None:
+            raise MemberNotRunning(f"{self.identity} does not run; start it, or take a handle of its next generation")
+        return self._parts
+
+    def _tell(self, error: MobError) -> None:
+        recovery = error.recovery if isinstance(error, ProviderError) else "benign"
+        self._publish(
+            ErrorOccurred(member=self.identity, error_class=error.code, message=error.message, recovery=recovery)
+        )
+
+    # What its channel asks of it: mob.live.ports.SessionPort.
+
+    def seed(self) -> Seed:
+        """The projection that a channel opens with, as of now."""
+        binding = self._running_parts().channels.binding
+        return self._seed_for(binding)
+
+    def _seed_for(self, binding: Binding) -> Seed:
+        instructions = build_instructions(self._definition, self.identity, binding.profile, self._routes())
+        config = build_config(binding.profile, binding.model, instructions=instructions, tools=self.tools.schemas)
+        past = project(self.folded.turns, self.folded.calls, max_chars=_room(binding.model, instructions))
+        if past.degraded:
+            return Seed(config, past.items, "degraded")
+        return Seed(config, past.items, "transcript_only" if past.items else "fresh")
+
+    async def admit_turn(self, cause: Cause) -> None:
+        """Wait until this turn is the one that runs, and until its first request may be made. BudgetExceeded."""
+        self._desk.model = self._running_parts().channels.binding.model
+        await self._desk.admit(cause)
+        await self._desk.make_ready()
+
+    def abandon_turn(self) -> None:
+        """The admitted turn came to nothing."""
+        self._desk.abandon()
+
+    def admit_request(self) -> None:
+        """Before each request for a response. BudgetExceeded."""
+        self._desk.reserve_nowait()
+
+    def spent(self, usage: Usage | None) -> None:
+        """A request ended."""
+        self._desk.settle(usage)
+
+    async def commit(self, turn: Turn) -> Turn:
+        """Make the turn durable; the slot is free afterwards. StoreError."""
+        return await self._desk.commit(turn)
+
+    async def fill_transcript(self, item_id: str, text: str, *, failed: bool = False) -> None:
+        """A transcript came late. StoreError."""
+        await self._desk.fill_transcript(item_id, text, failed=failed)
+
+    def runs_tool(self, name: str) -> bool:
+        """Whether the tool is ours to run."""
+        return name in self.tools
+
+    def keeps_running(self, name: str) -> bool:
+        """Whether a running call survives the interruption of its turn."""
+        tool = self.tools.get(name)
+        return tool is not None and tool.keeps_running
+
+    def ends_turn(self, name: str) -> bool:
+        """Whether the turn is over when this tool is done."""
+        tool = self.tools.get(name)
+        return tool is not None and tool.ends_turn
+
+    def observe(self, event: live.LiveEvent) -> None:
+        """One event of the channel, before its client can see it."""
+        parts = self._running_parts()
+        match event:
+            case live.Interrupted(response_id=response_id):
+                parts.ledger.response_cut(response_id)
+            case live.Connected(channel_id=channel_id, epoch=epoch, continuity=continuity):
+                row = ChannelOpened(self.identity, channel_id, epoch, continuity)
+                parts.nursery.start_soon(self._record, row)
+        self._observer.see(event)
+
+    async def run_tool(self, call: ToolCall, *, turn_id: str, response_id: str, cause: Cause) -> ToolResult:
+        """Run the call to its one terminal state; see the port."""
+        return await self._running_parts().ledger.run(call, turn_id=turn_id, response_id=response_id, cause=cause)
+
+    async def _record(self, *rows: Row) -> None:
+        try:
+            await self._journal.write(*rows)
+        except StoreError as error:
+            self._tell(error)
+
+
+@frozen(slots=True, eq=False)
+class _Parts:
+    """What a running session has and one that does not run has not."""
+
+    nursery: trio.Nursery
+    ledger: Ledger
+    channels: ChannelHost
+    requesting: RequestDelivery
+
+
+def _room(model: ModelCapabilities, instructions: str) -> int | None:
+    """How many characters the past may fill; None when nobody knows the model's window."""
+    if model.context_window is None:
+        return None
+    return max(round(model.context_window * _CHARS_PER_TOKEN * _WINDOW_SHARE) - len(instructions), 0)
