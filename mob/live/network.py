@@ -33,7 +33,11 @@ class Network(Protocol):
     """Opens byte streams."""
 
     async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
-        """A connected stream; ProviderUnreachable when there is none to be had."""
+        """A connected stream; ProviderUnreachable when there is none to be had. The caller bounds the time."""
+        ...
+
+    def tls_context(self) -> ssl.SSLContext:
+        """How certificates are judged, for who puts TLS over a plain stream itself (the WebSocket pump does)."""
         ...
 
 
@@ -56,6 +60,12 @@ class TcpNetwork:
     def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self._ssl_context = ssl_context
 
+    def tls_context(self) -> ssl.SSLContext:
+        """The system's trust store, unless another context was given; made once, since that reads many files."""
+        if self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        return self._ssl_context
+
     async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
         """Connect; see Network.connect. The caller bounds the time."""
         try:
@@ -68,8 +78,7 @@ class TcpNetwork:
         stream.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: a 20 ms audio frame must not wait for the next
         if not tls:
             return stream
-        context = self._ssl_context or ssl.create_default_context()
-        secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+        secure = trio.SSLStream(stream, self.tls_context(), server_hostname=host, https_compatible=True)
         try:
             await secure.do_handshake()
         except (trio.BrokenResourceError, OSError) as error:

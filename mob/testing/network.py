@@ -1,0 +1,111 @@
+"""A network in memory: who listens at an address gets the other end of every stream that is opened to it.
+
+It stands in the place of TCP under a virtual clock, and lets a test break connections on purpose.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+
+import trio
+import trio.testing
+from attrs import frozen
+
+from mob.errors import ProviderUnreachable
+
+Handler = Callable[[trio.abc.Stream], Awaitable[None]]
+
+
+@frozen(slots=True)
+class NetworkStatistics:
+    """Connections that were opened, refused and are open now."""
+
+    opened: int
+    refused: int
+    open_now: int
+
+
+class MemoryNetwork:
+    """Implements `mob.live.network.Network`. Handlers run in the nursery that it is given."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._handlers: dict[tuple[str, int], Handler] = {}
+        self._default: Handler | None = None
+        self._refusing = False
+        self._open: list[Connection] = []
+        self._opened = self._refused = 0
+
+    def listen(self, host: str, port: int, handler: Handler) -> None:
+        """Answer connections to this address."""
+        self._handlers[host, port] = handler
+
+    def listen_default(self, handler: Handler) -> None:
+        """Answer connections to every other address."""
+        self._default = handler
+
+    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
+        """See Network.connect; nothing is encrypted in memory, so `tls` is refused."""
+        await trio.lowlevel.checkpoint()
+        handler = self._handlers.get((host, port), self._default)
+        if handler is None or self._refusing or tls:
+            self._refused += 1
+            raise ProviderUnreachable(f"cannot connect to {host}:{port}: connection refused", recovery="reopen")
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._opened += 1
+        connection = Connection(ours, theirs)
+        self._open.append(connection)
+        self._nursery.start_soon(self._serve, handler, connection)
+        return ours
+
+    def tls_context(self) -> ssl.SSLContext:
+        """There is no TLS in memory."""
+        raise ProviderUnreachable("a memory network has no TLS; dial http:// or ws://", recovery="fatal")
+
+    def refuse(self, *, refusing: bool = True) -> None:
+        """From now on, refuse connections (or take them again)."""
+        self._refusing = refusing
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The open connections, oldest first."""
+        return tuple(self._open)
+
+    def statistics(self) -> NetworkStatistics:
+        """The counts as they are now."""
+        return NetworkStatistics(self._opened, self._refused, len(self._open))
+
+    async def _serve(self, handler: Handler, connection: Connection) -> None:
+        try:
+            await handler(connection.theirs)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client went away, or a test broke the connection: the end of this handler, not of the others
+        finally:
+            self._open.remove(connection)
+            await trio.aclose_forcefully(connection.theirs)
+
+
+class Connection:
+    """One open connection, and what can be done to it."""
+
+    def __init__(
+        self,
+        ours: trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream],
+        theirs: trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream],
+    ) -> None:
+        self.ours = ours
+        self.theirs = theirs
+
+    def reset(self) -> None:
+        """Both ends find the connection broken, as after a TCP reset."""
+        for stream in (self.ours, self.theirs):
+            stream.send_stream.close()
+            stream.receive_stream.close()
+
+    def silence(self) -> None:
+        """From now on nothing arrives in either direction and nobody is told: a half-open connection."""
+        self.ours.send_stream.send_all_hook = None
+        self.ours.send_stream.close_hook = None
+        self.theirs.send_stream.send_all_hook = None
+        self.theirs.send_stream.close_hook = None
