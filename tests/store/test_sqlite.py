@@ -482,3 +482,48 @@ async def test_reading_a_member_never_holds_the_loop_for_the_whole_log(tmp_path)
             assert [stored.seq async for stored in log.read(member="menu")] == [641]
             nursery.cancel_scope.cancel()
         assert turns >= 10
+
+
+# -- cancelled anywhere
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels a scope when its task has been scheduled so many times."""
+
+    def __init__(self, scope, steps):
+        self.task = trio.lowlevel.current_task()
+        self.scope = scope
+        self.left = steps
+
+    def before_task_step(self, task):
+        if task is self.task:
+            self.left -= 1
+            if self.left == 0:
+                self.scope.cancel()
+
+
+@pytest.mark.parametrize("in_loop", [True, False])
+async def test_law_24_cancelled_at_any_step_nothing_is_left(tmp_path, in_loop):
+    """Open, append, read and close, cancelled at the first, second, … step until one run is not cancelled."""
+    path = tmp_path / "state.sqlite"
+    threads = set(threading.enumerate())
+    steps, finished = 0, False
+    written = 0
+    while not finished:
+        steps += 1
+        with trio.CancelScope() as scope:
+            instrument = CancelAtStep(scope, steps)
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                async with SqliteStore(path, in_loop=in_loop).open_run("r1", create=True) as log:
+                    assert log.last_seq == written
+                    written += len(await log.append(turn_row(1), turn_row(2)))
+                    await collect(log.read())
+                    written += len(await log.append(turn_row(3)))
+                finished = not scope.cancel_called
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        assert set(threading.enumerate()) == threads
+        assert {file.name for file in tmp_path.iterdir()} <= {"state.sqlite", "state.sqlite-wal", "state.sqlite-shm"}
+    assert steps > 4
+    assert len(await collect(SqliteStore(path).read_run("r1"))) == written
