@@ -20,6 +20,7 @@ from mob.sessions.connect import connect_realtime
 from mob.store.memory import MemoryStore
 from mob.store.port import Store
 from mob.store.sqlite import SqliteStore
+from mob.store.timing import is_virtual_time
 from mob.team.dialler import FallbackDialler, VendorDialler
 from mob.team.supervisor import Mob, open_supervisor
 from mob.testing.network import MemoryNetwork
@@ -69,7 +70,7 @@ async def open_mob(
 async def _dialler(
     stack: AsyncExitStack,
     definition: MobDefinition,
-    rehearse: bool | None,
+    rehearse: bool | None,  # noqa: FBT001 - private; the public keyword is open_mob's
     seed: int,
     faults: tuple[Fault, ...],
     environ: Mapping[str, str] | None,
@@ -91,11 +92,6 @@ async def _rehearsal_network(stack: AsyncExitStack, rehearsal: Rehearsal) -> Net
     network = MemoryNetwork(nursery)
     network.listen_default(rehearsal.serve_stream)
     return network
-
-
-def is_virtual_time() -> bool:
-    """Whether this trio run has a clock that is not the system's."""
-    return type(trio.lowlevel.current_clock()).__name__ != "SystemClock"
 
 
 def _store(store: Store | str | os.PathLike[str] | None) -> Store:

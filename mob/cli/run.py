@@ -8,7 +8,6 @@ became of the run, and exits 130.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,14 +19,13 @@ import mob
 from mob.cli.conversation import Conversation
 from mob.cli.main import STORE_FILE
 from mob.cli.output import JsonOutput, Output, PlainOutput
+from mob.cli.signals import INTERRUPTED, cancel_on_signal
 from mob.cli.style import Style
 from mob.definition.load import load
 from mob.definition.model import MobDefinition
 from mob.errors import MemberUnknown, UsageError
 from mob.rehearsal.faults import parse_fault
 from mob.team.supervisor import Mob
-
-INTERRUPTED = 130
 
 
 @frozen(slots=True)
@@ -90,13 +88,6 @@ async def _converse(team: Mob, arguments: argparse.Namespace) -> int:
             conversation.stop_reason = "interrupted"
         nursery.cancel_scope.cancel()
     return INTERRUPTED if talking.cancelled_caught else conversation.exit_code
-
-
-async def cancel_on_signal(scope: trio.CancelScope) -> None:
-    """Cancel `scope` at the first SIGINT or SIGTERM; runs until then."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        await anext(aiter(signals))
-        scope.cancel()
 
 
 async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncIterator[Input]:

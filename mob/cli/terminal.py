@@ -19,7 +19,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from mob.cli.conversation import Conversation
 from mob.cli.history import describe
 from mob.cli.output import PlainOutput
-from mob.cli.run import INTERRUPTED, cancel_on_signal
+from mob.cli.signals import INTERRUPTED, cancel_on_signal
 from mob.cli.style import Style
 from mob.cli.view import MemberView, RunView
 from mob.errors import MobError
