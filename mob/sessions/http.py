@@ -67,10 +67,11 @@ async def stream_chat(endpoint: Endpoint, request: ChatRequest, network: Network
     ProviderUnreachable: no connection. ProviderRefused: an HTTP status other than 200, with its recovery and
     `retry_after_s`. Redirects are refused, since a key must not follow one.
     """
+    url = endpoint.base_url.rstrip("/") + request.path
     headers = {**endpoint.headers, **request.headers, "User-Agent": "mob"}
+    headers |= {"Host": url.split("/")[2], "Content-Length": str(len(request.body))}
     if endpoint.api_key is not None:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
-    url = endpoint.base_url.rstrip("/") + request.path
     pool = httpcore2.AsyncConnectionPool(
         ssl_context=network.tls_context() if url.startswith("https:") else None,
         network_backend=_Backend(network),
@@ -78,8 +79,8 @@ async def stream_chat(endpoint: Endpoint, request: ChatRequest, network: Network
     )
     async with pool:
         try:
-            stream = pool.stream("POST", url, headers=list(headers.items()), content=request.body)
-            response = await stream.__aenter__()
+            post = httpcore2.Request("POST", url, headers=list(headers.items()), content=request.body)
+            response = await pool.handle_async_request(post)
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
             raise ProviderUnreachable(f"no answer from {_origin(url)}: {_said(error)}", recovery="retry") from error
         except (httpcore2.UnsupportedProtocol, httpcore2.LocalProtocolError) as error:

@@ -17,7 +17,7 @@ that belongs to a response that was cut does not start, even if the cut came whi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 from attrs import frozen
@@ -98,6 +98,11 @@ class Ledger:
         finally:
             del self._running[call.call_id]
             ended.set()
+
+    @property
+    def calls(self) -> Mapping[str, ToolRecord]:
+        """Every call by its id, as the log has it."""
+        return self._history.calls
 
     def known(self, call_id: str) -> bool:
         """Whether this call was ever seen."""

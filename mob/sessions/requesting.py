@@ -54,6 +54,7 @@ from mob.sessions.http import stream_chat
 from mob.sessions.ledger import Ledger
 from mob.sessions.mailbox import Letter
 from mob.sessions.observing import StateBoard
+from mob.sessions.told import told
 from mob.sessions.tools import ToolBox
 from mob.values import Usage
 
@@ -216,7 +217,8 @@ class RequestDelivery:
 
     async def _ask_once(self, draft: Draft, binding: Binding) -> _Answer:
         seed = self._seed(binding)
-        request = build_request(binding.model, seed.config, (*seed.items, *project([draft.so_far()], {}).items))
+        own = project([draft.so_far()], self._ledger.calls).items
+        request = build_request(binding.model.id, seed.config, [*told(seed.items), *told(own)])
         endpoint = await self._dialler.endpoint(self._identity, binding.profile, binding.model)
         self._desk.model = binding.model
         await self._desk.reserve(len(request.body))

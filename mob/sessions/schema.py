@@ -127,37 +127,54 @@ def _class(cls: type, depth: int) -> Shape:
         return OneOf(tuple((member.value if plain else member.name, member) for member in cls))
     said = read_docstring(cls.__doc__).parameters
     if is_typeddict(cls):
-        hints = typing.get_type_hints(cls, include_extras=True)
-        needed: frozenset[str] = cls.__required_keys__  # type: ignore[attr-defined]
-        return Record(
-            tuple(
-                Key(name, described(shape_of(hint, depth + 1), said.get(name)), required=name in needed)
-                for name, hint in hints.items()
-            )
-        )
-    names: Sequence[tuple[str, object]]
-    if attrs.has(cls):
-        names = [(a.alias or a.name, a.default) for a in attrs.fields(cls) if a.init]
-        missing: object = attrs.NOTHING
-        hint_names = {a.alias or a.name: a.name for a in attrs.fields(cls)}
+        fields = _typed_dict_fields(cls)
+    elif attrs.has(cls):
+        fields = [
+            (a.alias or a.name, a.name, _NEEDED if a.default is attrs.NOTHING else a.default)
+            for a in attrs.fields(cls)
+            if a.init
+        ]
     elif dataclasses.is_dataclass(cls):
-        listed = [f for f in dataclasses.fields(cls) if f.init]
-        missing = dataclasses.MISSING
-        names = [(f.name, f.default_factory if f.default is missing else f.default) for f in listed]
-        hint_names = {f.name: f.name for f in listed}
+        fields = [(f.name, f.name, _dataclass_default(f)) for f in dataclasses.fields(cls) if f.init]
     else:
         raise UnsupportedType(f"{_name(cls)} has no counterpart in JSON; use a TypedDict, a dataclass or plain types")
     hints = typing.get_type_hints(cls, include_extras=True)
     keys = tuple(
         Key(
             name,
-            described(shape_of(hints.get(hint_names[name], Any), depth + 1), said.get(name)),
-            required=default is missing,
-            default=() if default is missing else showable(default),
+            described(shape_of(hints.get(attribute, Any), depth + 1), said.get(name)),
+            required=default is _NEEDED,
+            default=() if default is _NEEDED else showable(default),
         )
-        for name, default in names
+        for name, attribute, default in fields
     )
-    return Record(keys, lambda taken: cls(**taken))
+    return Record(keys, dict if is_typeddict(cls) else lambda taken: cls(**taken))
+
+
+_NEEDED = object()
+"""In place of a default: there is none, the key is required."""
+_HIDDEN = object()
+"""In place of a default that a schema does not show."""
+
+_Fields = list[tuple[str, str, object]]
+"""The name in JSON, the name of the attribute, the default."""
+
+
+def _typed_dict_fields(cls: type) -> _Fields:
+    """NotRequired is read from the evaluated hints: where annotations are strings, Python overlooks it."""
+    usual: frozenset[str] = cls.__required_keys__  # type: ignore[attr-defined]
+    fields: _Fields = []
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        origin = get_origin(hint)
+        required = origin is typing.Required or (origin is not typing.NotRequired and name in usual)
+        fields.append((name, name, _NEEDED if required else _HIDDEN))
+    return fields
+
+
+def _dataclass_default(field: dataclasses.Field[Any]) -> object:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return _NEEDED if field.default_factory is dataclasses.MISSING else _HIDDEN
 
 
 def described(shape: Shape, words: str | None) -> Shape:

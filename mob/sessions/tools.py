@@ -6,6 +6,7 @@ callable given to `connect_realtime`. A `ToolBox` holds those of one session; it
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -76,10 +77,14 @@ class BadArguments(Exception):
 
 
 class ToolBox:
-    """The tools of one session, by name. Later tools of the same name replace earlier ones."""
+    """The tools of one session, by name. Later tools of the same name replace earlier ones.
 
-    def __init__(self, tools: Iterable[ToolFunction] = ()) -> None:
+    `external` tools are offered to the model and run by nobody here: the client of the live channel answers them.
+    """
+
+    def __init__(self, tools: Iterable[ToolFunction] = (), *, external: Iterable[ToolSchema] = ()) -> None:
         self._tools: dict[str, ToolFunction] = {}
+        self._external = tuple(external)
         for tool in tools:
             self.add(tool)
 
@@ -98,7 +103,7 @@ class ToolBox:
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
         """What the model is told, in the order in which the tools were put in."""
-        return tuple(tool.schema for tool in self._tools.values())
+        return (*(tool.schema for tool in self._tools.values()), *self._external)
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
@@ -196,10 +201,14 @@ class _PythonCall:
             await trio.lowlevel.checkpoint()
             value = self.function(**taken)
         else:
-            value = await trio.to_thread.run_sync(
-                lambda: self.function(**taken), abandon_on_cancel=True, limiter=self.threads
-            )
+            call = functools.partial(self.function, **taken)
+            (value,) = await trio.to_thread.run_sync(_boxed, call, abandon_on_cancel=True, limiter=self.threads)
         return await value if inspect.isawaitable(value) else value
+
+
+def _boxed(function: Callable[[], object]) -> tuple[object]:
+    """The value where trio does not look at it: it takes a coroutine that comes from a thread for a mistake."""
+    return (function(),)
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
