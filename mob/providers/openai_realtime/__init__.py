@@ -7,13 +7,53 @@ application's. Frames go in, values come out; sockets and clocks are somebody el
 
 from __future__ import annotations
 
+from mob.providers.openai_realtime.beta import BetaRefusal, refuse_beta
 from mob.providers.openai_realtime.client import Handshake, RealtimeClient, RealtimeClientStatistics
 from mob.providers.openai_realtime.faults import classify_close, classify_handshake
+from mob.providers.openai_realtime.outbox import EmissionOptions, Rewrite
+from mob.providers.openai_realtime.response_writer import ResponseWriter
+from mob.providers.openai_realtime.server import RateLimit, RealtimeServer, RealtimeServerStatistics
+from mob.providers.openai_realtime.server_events import (
+    AudioAppended,
+    ConversationItem,
+    InputCleared,
+    InputCommitted,
+    ItemCreated,
+    ItemDeleted,
+    ItemTruncated,
+    ResponseCancelled,
+    ResponseParams,
+    ResponseRequested,
+    ServerEvent,
+    SessionUpdated,
+)
+from mob.providers.openai_realtime.server_session import ServerSession
 
 __all__ = [
+    "AudioAppended",
+    "BetaRefusal",
+    "ConversationItem",
+    "EmissionOptions",
     "Handshake",
+    "InputCleared",
+    "InputCommitted",
+    "ItemCreated",
+    "ItemDeleted",
+    "ItemTruncated",
+    "RateLimit",
     "RealtimeClient",
     "RealtimeClientStatistics",
+    "RealtimeServer",
+    "RealtimeServerStatistics",
+    "ResponseCancelled",
+    "ResponseParams",
+    "ResponseRequested",
+    "ResponseWriter",
+    "Rewrite",
+    "ServerEvent",
+    "ServerSession",
+    "SessionUpdated",
     "classify_close",
     "classify_handshake",
+    "refuse_beta",
 ]
