@@ -1,105 +1,98 @@
-"""Byte pipes: the one place that touches a socket's descriptor, so that a channel costs one task step per wake-up.
+"""Byte pipes: the one place that touches a socket itself, so that a channel costs one task step per wake-up.
 
-`Pipe` is what the WebSocket pump needs: read what is there (waiting once), write what the kernel takes without
-waiting, and write all of it with waiting. `SocketPipe` does so on a non-blocking socket; `TlsPipe` puts TLS between,
-in memory (`ssl.MemoryBIO`, ten times cheaper than a TLS stream per message); `StreamPipe` serves any other trio
-stream, memory streams above all.
+A pipe reads what has arrived (waiting once), writes what is taken without waiting, and waits until more is taken.
+`SocketPipe` does so on a non-blocking socket that it takes over from its trio stream, so that nobody else can use it
+any more; `StreamPipe` serves every other trio stream, memory streams above all.
+
+What is known of a cancelled write decides what must follow. A socket says how many bytes it took, so waiting for it
+can be given up at any time; a stream does not, so a write to it that is given up midway has torn it, and closes it.
 """
 
 from __future__ import annotations
 
 import socket
-import ssl
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
 import trio
 
-from mob.errors import ProviderUnreachable
+READ_BYTES = 65536
 
-_READ_BYTES = 65536
+Data = bytes | memoryview
+_T = TypeVar("_T")
 
 
 class Pipe(Protocol):
-    """A bidirectional byte stream with one reader and one writer."""
+    """A bidirectional byte stream with one reader and one writer at a time.
 
-    async def read(self) -> bytes:
-        """What has arrived, waiting at most once per wake-up; b"" at the end. trio.BrokenResourceError."""
-        ...
-
-    def write_now(self, data: bytes) -> int:
-        """How many of these bytes the other side took without waiting; 0 when this pipe cannot say."""
-        ...
+    Reading and writing raise trio.BrokenResourceError when the peer or the network ended it, and
+    trio.ClosedResourceError when `close_now` or `aclose` did.
+    """
 
     @property
     def unsent(self) -> bool:
-        """Whether `write_now` took bytes that still wait in the pipe for a `write`."""
+        """Whether bytes that were taken wait inside the pipe; `write_some` sends them."""
         ...
-
-    async def write(self, data: bytes) -> None:
-        """Write all of it. Cancelled in the middle, the stream is torn and must be closed."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close at once; never raises, never waits long."""
-        ...
-
-
-class StreamPipe:
-    """A pipe over any trio stream."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
 
     async def read(self) -> bytes:
-        """See Pipe.read."""
-        return bytes(await self._stream.receive_some(_READ_BYTES))
+        """What has arrived, at most 64 KiB of the connection's bytes; b"" at the end."""
+        ...
 
-    def write_now(self, data: bytes) -> int:
-        """A stream can only be waited for."""
-        return 0
+    def write_now(self, data: Data) -> int:
+        """How many of these bytes were taken without waiting: 0 when one would have to wait."""
+        ...
 
-    @property
-    def unsent(self) -> bool:
-        """See Pipe.unsent: what was taken is gone."""
-        return False
+    async def write_some(self, data: Data) -> int:
+        """Wait, then take some; how many of these bytes."""
+        ...
 
-    async def write(self, data: bytes) -> None:
-        """See Pipe.write."""
-        await self._stream.send_all(data)
+    async def write_eof(self) -> None:
+        """Tell the peer that nothing more comes, and go on reading."""
+        ...
+
+    def close_now(self) -> None:
+        """End it without waiting: whoever reads or writes is woken with trio.ClosedResourceError."""
+        ...
 
     async def aclose(self) -> None:
-        """See Pipe.aclose."""
-        await trio.aclose_forcefully(self._stream)
+        """Close it, without goodbyes; a checkpoint, and closed also when that is cancelled."""
+        ...
+
+
+async def write_all(pipe: Pipe, data: Data) -> None:
+    """Write all of it, waiting as long as it takes."""
+    rest = memoryview(data)
+    while rest or pipe.unsent:
+        rest = rest[await pipe.write_some(rest) :]
 
 
 class SocketPipe:
-    """A pipe over a connected TCP socket, reading and writing the descriptor directly.
-
-    The trio stream stays the owner (it closes the descriptor); nobody else may use it meanwhile.
-    """
+    """A pipe over a connected socket, which it takes over: the trio stream is of no use afterwards."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._socket = socket.socket(fileno=stream.socket.fileno())
-        self._closed = False
+        self._socket = socket.socket(fileno=stream.socket.detach())
+        self._socket.settimeout(0.0)
+
+    @property
+    def unsent(self) -> bool:
+        """See Pipe.unsent: what was taken is the kernel's."""
+        return False
 
     async def read(self) -> bytes:
         """See Pipe.read."""
         while True:
-            if self._closed:
-                raise trio.ClosedResourceError
+            self._check_open()
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                return self._socket.recv(_READ_BYTES)
+                return self._socket.recv(READ_BYTES)
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
 
-    def write_now(self, data: bytes) -> int:
+    def write_now(self, data: Data) -> int:
         """See Pipe.write_now."""
-        if self._closed:
-            raise trio.ClosedResourceError
+        self._check_open()
         try:
             return self._socket.send(data)
         except (BlockingIOError, InterruptedError):
@@ -107,117 +100,98 @@ class SocketPipe:
         except OSError as error:
             raise trio.BrokenResourceError(str(error)) from error
 
-    @property
-    def unsent(self) -> bool:
-        """See Pipe.unsent: what was taken is gone."""
-        return False
+    async def write_some(self, data: Data) -> int:
+        """See Pipe.write_some; cancelled, nothing was taken."""
+        self._check_open()
+        await trio.lowlevel.wait_writable(self._socket)
+        return self.write_now(data)
 
-    async def write(self, data: bytes) -> None:
-        """See Pipe.write."""
-        rest = memoryview(data)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while rest:
-            rest = rest[self.write_now(rest.tobytes()) :]
-            if rest:
-                await trio.lowlevel.wait_writable(self._socket)
+    async def write_eof(self) -> None:
+        """See Pipe.write_eof."""
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    def close_now(self) -> None:
+        """See Pipe.close_now."""
+        if self._socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
 
     async def aclose(self) -> None:
         """See Pipe.aclose."""
-        if not self._closed:
-            self._closed = True
-            self._socket.detach()
-            await trio.aclose_forcefully(self._stream)
+        self.close_now()
+        await trio.lowlevel.checkpoint()
+
+    def _check_open(self) -> None:
+        if self._socket.fileno() == -1:
+            raise trio.ClosedResourceError("this pipe was closed")
 
 
-class TlsPipe:
-    """TLS in memory over another pipe."""
+class StreamPipe:
+    """A pipe over any trio stream. A stream can only be waited for, so nothing is taken at once."""
 
-    def __init__(self, inner: Pipe, context: ssl.SSLContext, server_hostname: str) -> None:
-        self._inner = inner
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._closed = False
+        self._waits: set[trio.CancelScope] = set()
 
-    async def do_handshake(self) -> None:
-        """Agree on keys. ProviderUnreachable when the certificate does not convince."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                data = await self._inner.read()
-                if not data:
-                    raise ProviderUnreachable("TLS: the peer closed during the handshake", recovery="reopen") from None
-                self._incoming.write(data)
-            except ssl.SSLError as error:
-                raise ProviderUnreachable(
-                    f"TLS failed: {error.reason or error}; check the certificate, the host name and the clock"
-                ) from error
-            else:
-                await self._flush()
-                return
+    @property
+    def unsent(self) -> bool:
+        """See Pipe.unsent."""
+        return False
 
     async def read(self) -> bytes:
         """See Pipe.read."""
-        while True:
-            try:
-                return self._tls.read(_READ_BYTES)
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as error:
-                raise trio.BrokenResourceError(str(error)) from error
-            data = await self._inner.read()
-            if data:
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
-                return b""
+        return bytes(await self._unless_closed(self._stream.receive_some(READ_BYTES)))
 
-    def write_now(self, data: bytes) -> int:
-        """Encrypt all of it; when the inner pipe does not take every byte, the rest waits for the next write."""
-        if self._outgoing.pending:
-            return 0
-        self._tls.write(data)
-        record = self._outgoing.read()
-        taken = self._inner.write_now(record)
-        if taken < len(record):
-            self._outgoing.write(record[taken:])
+    def write_now(self, data: Data) -> int:
+        """See Pipe.write_now."""
+        self._check_open()
+        return 0
+
+    async def write_some(self, data: Data) -> int:
+        """See Pipe.write_some: all of it. Cancelled, the stream is torn and closed."""
+        try:
+            await self._unless_closed(self._stream.send_all(data))
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await self.aclose()
+            raise
         return len(data)
 
-    @property
-    def unsent(self) -> bool:
-        """See Pipe.unsent: encrypted bytes that the inner pipe did not take."""
-        return self._outgoing.pending > 0
+    async def write_eof(self) -> None:
+        """See Pipe.write_eof; a stream that cannot say so is left as it is."""
+        self._check_open()
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._unless_closed(self._stream.send_eof())
 
-    async def write(self, data: bytes) -> None:
-        """See Pipe.write."""
-        if data:
-            self._tls.write(data)
-        await self._flush()
-
-    async def _flush(self) -> None:
-        while self._outgoing.pending:
-            await self._inner.write(self._outgoing.read())
+    def close_now(self) -> None:
+        """See Pipe.close_now. A stream closes only by waiting: who is woken does it, or `aclose`."""
+        self._closed = True
+        for scope in self._waits:
+            scope.cancel()
 
     async def aclose(self) -> None:
         """See Pipe.aclose."""
-        await self._inner.aclose()
+        self.close_now()
+        await trio.aclose_forcefully(self._stream)
 
+    async def _unless_closed(self, wait: Awaitable[_T]) -> _T:
+        with trio.CancelScope() as scope:
+            if self._closed:
+                scope.cancel()
+            self._waits.add(scope)
+            try:
+                return await wait
+            finally:
+                self._waits.discard(scope)
+        await trio.aclose_forcefully(self._stream)
+        raise trio.ClosedResourceError("this pipe was closed")
 
-async def open_pipe(stream: trio.abc.Stream, *, tls: ssl.SSLContext | None = None, hostname: str = "") -> Pipe:
-    """The cheapest pipe over this stream, with TLS when a context is given.
-
-    The pipe owns the stream from here on, also when this fails: ProviderUnreachable.
-    """
-    pipe: Pipe = SocketPipe(stream) if isinstance(stream, trio.SocketStream) else StreamPipe(stream)
-    if tls is None:
-        return pipe
-    secure = TlsPipe(pipe, tls, hostname)
-    try:
-        await secure.do_handshake()
-    except BaseException:
-        await pipe.aclose()
-        raise
-    return secure
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this pipe was closed")
