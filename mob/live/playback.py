@@ -6,7 +6,7 @@ in milliseconds:
 
     0 <= heard <= generated        generated: what has been received of it
     receipt                        the furthest position a receipt has named, never beyond `generated`, never back
-    clock                          where a player would be that plays the tracks in order and in real time as they arrive
+    clock                          where a player would be that plays the tracks in order, in real time, as they come in
 
 If the client has ever sent a receipt on this channel, receipts alone count and a track without one was not heard
 (`exact`). If it never has, the clock counts (`estimated`), unless audio was thrown away before the client took it: then
@@ -61,9 +61,10 @@ class Playback:
 
     rate: int
     receipts: Receipts
-    _tracks: dict[str, _Track] = field(factory=dict)
     _clock_at: float = 0.0
+    _tracks: dict[str, _Track] = field(factory=dict)
     _progress_at: float = 0.0
+    _stopped: bool = False
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._tracks
@@ -109,7 +110,7 @@ class Playback:
     def played(self, item_id: str, ms: int, now: float) -> bool:
         """A receipt. False when it changes nothing: an item without audio here, or a position already passed."""
         track = self._tracks.get(item_id)
-        if track is None:
+        if track is None or self._stopped:
             return False
         self.receipts.seen = True
         position = min(ms, int(self._ms(track)))
@@ -125,8 +126,15 @@ class Playback:
         if track is not None:
             track.lost = True
 
+    def stop(self, now: float) -> None:
+        """Playing stops now. What has been heard is what was heard, whatever comes later."""
+        self.advance(now)
+        self._stopped = True
+
     def advance(self, now: float) -> None:
         """Let the clock's player play until `now`. It waits at the end of a track that may still grow."""
+        if self._stopped:
+            return
         room = max(0.0, (now - self._clock_at) * 1000.0)
         self._clock_at = now
         for track in self._tracks.values():

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from attrs import define, evolve, field
 
 from mob.history.heard import HeardText, SpeechRate
-from mob.history.items import AgentMessage, Item, Note, ToolCall, ToolResult, TranscriptState, UserMessage
+from mob.history.items import AgentMessage, Item, ToolCall, ToolResult, TranscriptState, UserMessage
 from mob.history.order import CausalOrder
 from mob.live.playback import Heard
 from mob.providers.events import (
@@ -109,7 +109,7 @@ class TurnReducer:
         self._rate = rate
         self._voice = voice
         self._order = CausalOrder()
-        self._given: dict[str, UserMessage | Note] = {}
+        self._given: dict[str, Item] = {}
         self._answers: dict[str, _Answer] = {}
         self._calls: dict[str, ToolCall] = {}
         self._call_responses: dict[str, str] = {}
@@ -119,7 +119,7 @@ class TurnReducer:
 
     # -- what is said to the member --------------------------------------------------------------------------------
 
-    def give(self, item: UserMessage | Note, *, previous: str | None = None) -> bool:
+    def give(self, item: Item, *, previous: str | None = None) -> bool:
         """Something said to the member. False when the item is here already."""
         if item.id in self._given:
             return False
@@ -137,13 +137,17 @@ class TurnReducer:
     def hear(self, item_id: str, text: str, state: TranscriptState) -> bool:
         """The words of a spoken user item, or that there will be none. False when it changes nothing."""
         item = self._given.get(item_id)
-        if not isinstance(item, UserMessage) or item.text or item.transcript != "pending":
+        if not isinstance(item, UserMessage) or item.text or (item.transcript != "pending" and not text):
             return False
         self._given[item_id] = evolve(item, text=text, transcript=state)
         return True
 
+    def has(self, item_id: str) -> bool:
+        """Whether this item is part of the turn."""
+        return item_id in self._arrival
+
     @property
-    def given(self) -> tuple[UserMessage | Note, ...]:
+    def given(self) -> tuple[Item, ...]:
         """What was said to the member, in the order of arrival."""
         return tuple(self._given.values())
 
