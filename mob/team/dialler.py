@@ -5,6 +5,7 @@ Keys come from the environment only, and go nowhere but into the Endpoint.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -103,6 +104,9 @@ class _TwoNetworks:
     async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
         network = self._inner if (host, port) in self.inside else self._outer
         return await network.connect(host, port, tls=tls)
+
+    def tls_context(self) -> ssl.SSLContext:
+        return self._outer.tls_context()
 
 
 def _address(base_url: str) -> tuple[str, int]:

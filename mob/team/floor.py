@@ -182,7 +182,7 @@ class FloorMachine:
     def running(self, member: str) -> FloorMoved | None:
         """The member runs (again)."""
         if self._holder is None and member == self._entry:
-            return self._to_entry(f"{member} is back")
+            return self._to_entry(f"{member} runs")
         return None
 
     def picked(self, to: str, reason: str) -> FloorMoved | None:

@@ -38,7 +38,8 @@ from mob.values import ToolStatus, Via
 SHARE = 0.9
 """How much of the time that is left an ask made on behalf of another ask gets."""
 
-_CLOSING_S = 1.0
+_CLOSING_SHARE = 0.1
+"""Of the time to stop in: for so long the end of a message that is cancelled may take to be written."""
 
 
 class Recipient(Protocol):
@@ -133,6 +134,19 @@ class Post:
         await self._admit(message_id, sender, to, "tell", message, own_cause.hops, deadline)
         self._nursery.start_soon(self._deliver, recipient, message_id, to, message, own_cause)
 
+    def check_route(self, sender: str, to: str, via: Via) -> Recipient:
+        """The member that the route leads to. MemberUnknown, MemberNotRunning, RouteRefused.
+
+        A message against advisory topology is let through, and told of.
+        """
+        recipient = self._reach(to)
+        advice = self._routes.check(sender, to, via)
+        if advice is not None:
+            self._publish(
+                ErrorOccurred(member=sender, error_class="topology_advice", message=advice, recovery="benign")
+            )
+        return recipient
+
     async def rewire(self, row: Wired) -> None:
         """Add ways to a route, or take them away; in force for every message that is not admitted yet. StoreError."""
         before = self._routes.ways(row.origin, row.to)
@@ -154,8 +168,7 @@ class Post:
         return own if outer is None else min(own, now + (outer - now) * SHARE)
 
     def _check(self, message_id: str, sender: str, to: str, via: Via, cause: Cause) -> tuple[Recipient, Cause]:
-        recipient = self._reach(to)
-        advice = self._routes.check(sender, to, via)
+        recipient = self.check_route(sender, to, via)
         hops = cause.hops + 1
         if hops > self._limits.max_hops:
             raise HopLimitReached(
@@ -163,10 +176,6 @@ class Post:
                 f"{sender} must answer with what it knows"
             )
         recipient.check_room()
-        if advice is not None:
-            self._publish(
-                ErrorOccurred(member=sender, error_class="topology_advice", message=advice, recovery="benign")
-            )
         return recipient, Cause(via, origin=sender, message_id=message_id, hops=hops)
 
     async def _admit(
@@ -208,7 +217,8 @@ class Post:
             raise
         finally:
             del self._deadlines[message_id]
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING_S):
+            closing_s = self._limits.shutdown_timeout_s * _CLOSING_SHARE
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + closing_s):
                 kept = answer if cause.kind == "ask" else ""
                 await self._log.append(MessageEnded(to, message_id, status, kept))
         return answer

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from attrs import frozen
 
 from mob.definition.model import MobDefinition, Topology
+from mob.definition.names import route_tool as tool_name
 from mob.errors import RouteRefused
 from mob.history.rows import Wired
 from mob.values import ToolSchema, Via
@@ -102,7 +103,6 @@ class RouteTool:
 
 @frozen(slots=True)
 class _ToolText:
-    prefix: str
     summary: str
     argument: str
     argument_text: str
@@ -110,19 +110,16 @@ class _ToolText:
 
 _TOOLS: dict[Via, _ToolText] = {
     "ask": _ToolText(
-        "ask_",
         "Ask {to} and wait for the answer.",
         "question",
         "The question, with all that is needed to answer it: the other member does not hear this conversation.",
     ),
     "tell": _ToolText(
-        "tell_",
         "Tell {to} something. There is no answer.",
         "message",
         "The message, with all that is needed to understand it: the other member does not hear this conversation.",
     ),
     "hand_off": _ToolText(
-        "hand_off_to_",
         "Let {to} go on with the conversation from here; your turn ends with this.",
         "reason",
         "Why, and what is to be done next, for the member that goes on.",
@@ -141,7 +138,7 @@ def route_tool(via: Via, to: str, peer_description: str) -> RouteTool:
         "required": [text.argument],
         "additionalProperties": False,
     }
-    return RouteTool(ToolSchema(text.prefix + to, description, parameters), via, to)
+    return RouteTool(ToolSchema(tool_name(via, to), description, parameters), via, to)
 
 
 def route_tools(

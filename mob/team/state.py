@@ -13,8 +13,7 @@ from mob.definition.routes import Wiring, merged
 from mob.history.floor import Floor
 from mob.history.fold import History
 from mob.history.items import Turn
-from mob.history.rows import MemberEnded, MessageEnded, Row, RunStarted, Stored, ToolEnded, TurnRow, Wired, member_of
-from mob.sessions.ledger import STOPPED
+from mob.history.rows import MemberEnded, MessageEnded, Row, RunStarted, Stored, TurnRow, Wired, member_of
 from mob.team.floor import FloorMachine
 from mob.team.roster import Roster
 from mob.team.routing import RouteTable
@@ -64,17 +63,15 @@ class TeamState:
         return self._histories
 
     def loose_ends(self) -> tuple[Row, ...]:
-        """Rows that end what the last process left open: calls, messages, and generations that still seem to live.
+        """Rows that end what the last process left open: messages, and generations that still seem to live.
 
-        Calls are cancelled, never run again: whether they took effect is not known (law 18). Messages were delivered
-        at most once and stay so.
+        A message was delivered at most once and stays so. Open tool calls are closed by the sessions themselves.
         """
-        rows: list[Row] = []
-        for member, history in self._histories.items():
-            rows += [
-                ToolEnded(member, call.call_id, call.name, "cancelled", STOPPED) for call in history.open_calls.values()
-            ]
-            rows += [MessageEnded(member, message_id, "cancelled") for message_id in history.open_messages]
+        rows: list[Row] = [
+            MessageEnded(member, message_id, "cancelled")
+            for member, history in self._histories.items()
+            for message_id in history.open_messages
+        ]
         rows += [
             MemberEnded(seat.identity, seat.generation, "crashed", "the program stopped")
             for seat in self.roster

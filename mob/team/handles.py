@@ -1,0 +1,94 @@
+"""A member as the outside holds it: bound to one generation, and refused when that is over (law 22)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from mob.errors import MemberNotRunning, StaleGeneration
+from mob.history.items import Cause, Turn
+from mob.live.channel import LiveChannel
+from mob.live.ports import ChannelOptions
+from mob.sessions.mailbox import Answer
+from mob.sessions.session import Session, SessionStatistics
+from mob.team.host import MemberHost
+from mob.values import Image, Usage
+
+_HUMAN = Cause("text")
+
+
+class MemberHandle:
+    """One generation of a member. Get one with `mob.member(identity)`; every use of a stale one is StaleGeneration."""
+
+    def __init__(self, identity: str, generation: int, current: Callable[[], MemberHost]) -> None:
+        self.identity = identity
+        self.generation = generation
+        self._current = current
+
+    @property
+    def state(self) -> str:
+        """What it does: idle, connecting, listening, thinking, speaking, tool.
+
+        Or why it does nothing: starting, restarting, failed, retired, stopped.
+        """
+        host = self._host()
+        if host.state == "running" and host.last_session is not None:
+            return host.last_session.statistics().state
+        return host.state
+
+    async def ask(self, text: str, *, timeout: float | None = None, images: Sequence[Image] = ()) -> Answer:
+        """Say something to the member and wait for its answer, at most `timeout` seconds.
+
+        MemberNotRunning, MemberFailed, MailboxFull: it was not taken. TurnTimedOut, BudgetExceeded, ProviderError,
+        StoreError: there is no answer.
+        """
+        return await self._host().ask(text, cause=_HUMAN, timeout=timeout, images=images)
+
+    def tell(self, text: str, *, images: Sequence[Image] = ()) -> None:
+        """Say something to the member and go on; its answer is in its history. Refusals as for `ask`."""
+        self._host().tell(text, cause=_HUMAN, images=images)
+
+    async def interrupt(self) -> bool:
+        """Cut what it says now. False when it says nothing."""
+        return await self._host().session.interrupt()
+
+    @asynccontextmanager
+    async def open_live(self, options: ChannelOptions | None = None) -> AsyncIterator[LiveChannel]:
+        """The member's live channel, ready, until the block is left. See Session.open_live for what it raises."""
+        async with self._host().session.open_live(options) as live:
+            yield live
+
+    def history(self) -> tuple[Turn, ...]:
+        """The committed turns, oldest first, as of now."""
+        return self._session().history()
+
+    @property
+    def usage(self) -> Usage:
+        """What the member used, over all its generations."""
+        return self._session().statistics().budget.usage
+
+    @property
+    def session(self) -> Session:
+        """The session of this generation. MemberNotRunning, MemberFailed."""
+        return self._host().session
+
+    def statistics(self) -> SessionStatistics:
+        """Counts, as of now."""
+        return self._session().statistics()
+
+    def _host(self) -> MemberHost:
+        host = self._current()
+        if host.generation != self.generation:
+            raise StaleGeneration(
+                f"this handle is of generation {self.generation} of {self.identity}, which is over; generation "
+                f"{host.generation} runs now: take a new handle with member({self.identity!r})",
+                generation=self.generation,
+                current=host.generation,
+            )
+        return host
+
+    def _session(self) -> Session:
+        session = self._host().last_session
+        if session is None:
+            raise MemberNotRunning(f"{self.identity} has not started yet")
+        return session
