@@ -8,6 +8,7 @@ became of the run, and exits 130.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from attrs import frozen
 
 import mob
 from mob.cli.conversation import Conversation
+from mob.cli.loop import run_loop
 from mob.cli.main import STORE_FILE
 from mob.cli.output import JsonOutput, Output, PlainOutput
 from mob.cli.signals import INTERRUPTED, cancel_on_signal
@@ -42,18 +44,7 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.member is not None and arguments.member not in definition.members:
         known = ", ".join(definition.members)
         raise MemberUnknown(f"{arguments.team} has no member {arguments.member!r}; it has {known}")
-    try:
-        return trio.run(_run, definition, arguments)
-    except* mob.MobError as group:
-        raise _first(group) from group
-
-
-def _first(group: BaseExceptionGroup[mob.MobError]) -> mob.MobError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, mob.MobError)
-    return error
+    return run_loop(functools.partial(_run, definition, arguments))
 
 
 async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:

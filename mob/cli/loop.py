@@ -1,0 +1,23 @@
+"""Starting the loop for a command: what comes out of it is one error, not a group of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from mob.errors import MobError
+
+
+def run_loop(main: Callable[[], Awaitable[int]]) -> int:
+    """Run `main` to its exit code. Of several MobErrors the first is raised; any other error is raised as it is."""
+    try:
+        return trio.run(main)
+    except* MobError as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[MobError]) -> MobError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group holds at least one exception")
