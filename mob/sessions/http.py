@@ -6,33 +6,37 @@ goes wrong. The caller bounds the time: a cancelled request closes its connectio
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
 
 import httpcore2
 import trio
+from attrs import evolve
 
 from mob.errors import ProviderRefused, ProviderUnreachable, WireError
 from mob.live.network import Endpoint, Network
-from mob.providers.events import WireEvent
+from mob.providers.events import ProviderFault, ResponseEnded, WireEvent
 from mob.providers.openai_chat.client import ChatRequest, ChatStream, fault_from_response
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class ChatAnswer:
     """The answer as it comes: iterate for neutral events; the last one is a ResponseEnded."""
 
-    def __init__(self, response: httpcore2.Response, stream: ChatStream) -> None:
-        self._chunks: AsyncIterator[bytes] = aiter(response.aiter_stream())
+    def __init__(self, response: httpcore2.Response, stream: ChatStream, hide: Callable[[str], str]) -> None:
+        self._chunks = cast("AsyncGenerator[bytes]", aiter(response.aiter_stream()))
         self._stream = stream
+        self._hide = hide
         self._events: deque[WireEvent] = deque()
         self._read = 0
-        self._ended = False
 
     def __aiter__(self) -> ChatAnswer:
         return self
@@ -40,24 +44,32 @@ class ChatAnswer:
     async def __anext__(self) -> WireEvent:
         """The next event. ProviderUnreachable when the connection breaks, WireError for what is not the protocol."""
         while not self._events:
-            if self._ended:
+            if self._stream.ended:  # by its own word: whether the server closes now or never is all the same
                 raise StopAsyncIteration
-            await self._more()
-        return self._events.popleft()
+            self._events.extend(await self._more())
+        event = self._events.popleft()
+        match event:
+            case ResponseEnded(fault=ProviderFault() as fault):
+                return evolve(event, fault=evolve(fault, message=self._hide(fault.message)))
+            case _:
+                return event
 
-    async def _more(self) -> None:
+    async def aclose(self) -> None:
+        """Stop reading. `stream_chat` does this."""
+        with trio.CancelScope(shield=True):
+            await self._chunks.aclose()
+
+    async def _more(self) -> list[WireEvent]:
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
-            self._ended = True
-            self._events.extend(self._stream.close())
-            return
+            return self._stream.close()
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
             raise ProviderUnreachable(f"the answer broke off: {_said(error)}", recovery="retry") from error
         self._read += len(chunk)
         if self._read > MAX_ANSWER_BYTES:
             raise WireError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes", recovery="fatal")
-        self._events.extend(self._stream.receive_bytes(chunk))
+        return self._stream.receive_bytes(chunk)
 
 
 @asynccontextmanager
@@ -65,15 +77,14 @@ async def stream_chat(endpoint: Endpoint, request: ChatRequest, network: Network
     """Send the request; leaving the block closes the connection.
 
     ProviderUnreachable: no connection. ProviderRefused: an HTTP status other than 200, with its recovery and
-    `retry_after_s`. Redirects are refused, since a key must not follow one.
+    `retry_after_s`. Redirects are refused, since a key must not follow one. What the endpoint keeps secret is in no
+    error, not even when the server repeats it.
     """
-    url = endpoint.base_url.rstrip("/") + request.path
-    headers = {**endpoint.headers, **request.headers, "User-Agent": "mob"}
-    headers |= {"Host": url.split("/")[2], "Content-Length": str(len(request.body))}
-    if endpoint.api_key is not None:
-        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    url = _address(endpoint, request)
+    headers = _headers_for(endpoint, request, url)
+    hide = _hider(endpoint)
     pool = httpcore2.AsyncConnectionPool(
-        ssl_context=network.tls_context() if url.startswith("https:") else None,
+        ssl_context=network.tls_context() if url.scheme == b"https" else None,
         network_backend=_Backend(network),
         max_keepalive_connections=0,
     )
@@ -82,31 +93,34 @@ async def stream_chat(endpoint: Endpoint, request: ChatRequest, network: Network
             post = httpcore2.Request("POST", url, headers=list(headers.items()), content=request.body)
             response = await pool.handle_async_request(post)
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
-            raise ProviderUnreachable(f"no answer from {_origin(url)}: {_said(error)}", recovery="retry") from error
-        except (httpcore2.UnsupportedProtocol, httpcore2.LocalProtocolError) as error:
-            raise ProviderUnreachable(f"{_origin(url)} cannot be dialled: {_said(error)}", recovery="fatal") from error
+            said = f"no answer from {url.host.decode()}: {_said(error)}"
+            raise ProviderUnreachable(said, recovery="retry") from error
+        if response.status != 200:
+            await _refuse(response, hide)
+        kind = _headers(response).get("content-type", "")
+        answer = ChatAnswer(response, ChatStream(streamed="json" not in kind), hide)
         try:
-            if response.status != 200:
-                await _refuse(response)
-            kind = _headers(response).get("content-type", "")
-            yield ChatAnswer(response, ChatStream(streamed="json" not in kind))
+            yield answer
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await response.aclose()
+            await answer.aclose()
 
 
-async def _refuse(response: httpcore2.Response) -> None:
+async def _refuse(response: httpcore2.Response, hide: Callable[[str], str]) -> NoReturn:
     body = b""
     try:
-        async for chunk in response.aiter_stream():
-            body += chunk
-            if len(body) > _MAX_ERROR_BODY:
-                break
+        async with aclosing(cast("AsyncGenerator[bytes]", aiter(response.aiter_stream()))) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > _MAX_ERROR_BODY:
+                    break
     except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
         pass  # the status alone says enough
-    fault = fault_from_response(response.status, _headers(response), body)
+    headers = _headers(response)
+    fault = fault_from_response(response.status, headers, body)
+    where = headers.get("location")
+    redirect = f" It points to {where[:200]}, and redirects are not followed: set base_url." if where else ""
     raise ProviderRefused(
-        fault.message,
+        hide(fault.message + redirect),
         recovery=fault.recovery,
         provider_code=fault.code,
         status=response.status,
@@ -114,12 +128,60 @@ async def _refuse(response: httpcore2.Response) -> None:
     )
 
 
+def _address(endpoint: Endpoint, request: ChatRequest) -> httpcore2.URL:
+    """The endpoint's root and the request's path; a query of the root (an API version, say) stays at the end."""
+    try:
+        root = urlsplit(endpoint.base_url)
+        port = root.port
+        if root.scheme not in ("http", "https") or not root.hostname:
+            raise ValueError("it is not http:// or https:// and a host")
+        query = f"?{root.query}" if root.query else ""
+        target = root.path.rstrip("/") + request.path + query
+        return httpcore2.URL(
+            scheme=root.scheme.encode("ascii"),
+            host=root.hostname.encode("ascii"),
+            port=port,
+            target=target.encode("ascii"),
+        )
+    except ValueError as error:
+        raise ProviderUnreachable(f"base_url cannot be dialled: {_said(error)}", recovery="fatal") from None
+
+
+def _headers_for(endpoint: Endpoint, request: ChatRequest, url: httpcore2.URL) -> dict[str, str]:
+    """All headers, by lower-case name; what the endpoint says goes before what we would say by ourselves."""
+    headers = {"user-agent": "mob", "accept-encoding": "identity"}
+    for given in (endpoint.headers, request.headers):
+        headers |= {name.lower(): value for name, value in given.items()}
+    host = url.host.decode()
+    host = f"[{host}]" if ":" in host else host
+    headers |= {"host": host if url.port is None else f"{host}:{url.port}", "content-length": str(len(request.body))}
+    if endpoint.api_key is not None:
+        headers["authorization"] = f"Bearer {endpoint.api_key}"
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            raise ProviderUnreachable(
+                f"the header {name!r} for {host} holds characters that no header can carry; look for a line break in "
+                "the key or in the provider's headers",
+                recovery="fatal",
+            )
+    return headers
+
+
+def _hider(endpoint: Endpoint) -> Callable[[str], str]:
+    """Takes the endpoint's secrets out of what a server says. Short header values are words, not secrets."""
+    values = [value for value in endpoint.headers.values() if len(value) >= 8]
+    secrets = [endpoint.api_key, *values] if endpoint.api_key else values
+
+    def hide(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, "(hidden)")
+        return text
+
+    return hide
+
+
 def _headers(response: httpcore2.Response) -> Mapping[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-
-
-def _origin(url: str) -> str:
-    return "/".join(url.split("/")[:3])
 
 
 def _said(error: Exception) -> str:
@@ -181,9 +243,14 @@ class _Stream(httpcore2.AsyncNetworkStream):
         secure = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
         try:
             await secure.do_handshake()
-        except trio.BrokenResourceError as error:
+        except BaseException as error:  # also when cancelled: httpcore does not know this stream yet
             await trio.aclose_forcefully(secure)
-            raise httpcore2.ConnectError(f"TLS failed: {error.__cause__ or error}") from error
+            if not isinstance(error, trio.BrokenResourceError):
+                raise
+            if isinstance(error.__cause__, ssl.SSLError):
+                said = f"TLS failed: {error.__cause__}; check the certificate, the host name and the clock"
+                raise ProviderUnreachable(said, recovery="fatal") from error
+            raise httpcore2.ConnectError(f"the peer left during the TLS handshake: {error}") from error
         return _Stream(secure)
 
     def get_extra_info(self, info: str) -> Any:

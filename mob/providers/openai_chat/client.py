@@ -8,10 +8,10 @@ ids or with repeated ones; `finish_reason` may say stop beside tool calls; usage
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from mob.errors import WireError
 from mob.providers.commands import AddMessage, AddToolCall, AddToolResult, SessionConfig
@@ -26,16 +26,17 @@ from mob.providers.events import (
     ToolCallReady,
     WireEvent,
 )
-from mob.providers.openai_chat.sse import SseDecoder
+from mob.providers.openai_chat.sse import SseDecoder, SseEvent
 from mob.providers.openai_realtime.faults import classify_handshake, classify_response_error
 from mob.providers.openai_realtime.fields import Fields
 from mob.providers.openai_realtime.frames import JsonObject, dump_frame, load_frame
-from mob.values import Image, Usage
+from mob.values import Image, ToolSchema, Usage
 
 ChatItem = AddMessage | AddToolCall | AddToolResult
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
-_UNREAD = ("reasoning_content", "reasoning", "thinking", "refusal", "audio", "annotations")
+_MAX_CALLS = 256
+_UNREAD = ("reasoning_content", "reasoning", "thinking", "audio", "annotations")
 
 
 @frozen(slots=True)
@@ -56,17 +57,18 @@ def build_request(model: str, config: SessionConfig, items: Sequence[ChatItem], 
         _add(messages, item)
     body: JsonObject = {"model": model, "messages": messages}
     if config.tools:
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {"name": t.name, "description": t.description, "parameters": t.parameters},
-            }
-            for t in config.tools
-        ]
+        body["tools"] = [_tool(schema) for schema in config.tools]
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if stream else "application/json"}
     return ChatRequest("/chat/completions", headers, dump_frame(body | config.params).encode())
+
+
+def _tool(schema: ToolSchema) -> JsonObject:
+    function: JsonObject = {"name": schema.name, "description": schema.description}
+    if schema.parameters:  # left out, the vendor takes it for a function without parameters; {} it refuses
+        function["parameters"] = schema.parameters
+    return {"type": "function", "function": function}
 
 
 def _add(messages: list[JsonObject], item: ChatItem) -> None:
@@ -83,7 +85,23 @@ def _add(messages: list[JsonObject], item: ChatItem) -> None:
             else:
                 messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
         case AddToolResult(call_id=call_id, output=output):
-            messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
+            message = {"role": "tool", "tool_call_id": call_id, "content": output}
+            messages.insert(_behind_call(messages, call_id), message)
+
+
+def _behind_call(messages: list[JsonObject], call_id: str) -> int:
+    """Where the result of a call goes: behind the message that made it and the results there, before all else.
+
+    The log may hold words that were said while the tool ran; the vendor wants the results first.
+    """
+    at = len(messages)
+    while at and all(call["id"] != call_id for call in messages[at - 1].get("tool_calls", ())):
+        at -= 1
+    if not at:
+        return len(messages)
+    while at < len(messages) and messages[at]["role"] == "tool":
+        at += 1
+    return at
 
 
 def _content(text: str, images: tuple[Image, ...]) -> str | list[JsonObject]:
@@ -98,9 +116,21 @@ def _content(text: str, images: tuple[Image, ...]) -> str | list[JsonObject]:
 
 @define(slots=True)
 class _Call:
-    call_id: str = ""
-    name: str = ""
+    call_id: str
+    name: str
     arguments: list[str] = field(factory=list)
+
+    def is_another(self, call_id: str, name: str, arguments: str) -> bool:
+        """Whether a piece begins a new call, although it came under this call's index.
+
+        The vendor says id and name once for each index. Others give each call the index 0, or none at all, and send
+        it whole; and some repeat id and name with every piece.
+        """
+        if not name or not self.name:
+            return False
+        if name != self.name or (call_id and self.call_id and call_id != self.call_id):
+            return True
+        return bool(self.arguments) and _is_object(arguments)
 
 
 class ChatStream:
@@ -114,7 +144,8 @@ class ChatStream:
         self._body = bytearray()
         self._id = ""
         self._text: list[str] = []
-        self._calls: dict[int, _Call] = {}
+        self._calls: list[_Call] = []
+        self._open: dict[int, _Call] = {}
         self._finish: str | None = None
         self._usage: Usage | None = None
         self._ended = False
@@ -125,46 +156,57 @@ class ChatStream:
         """How often each thing we do not read was met."""
         return self._ignored
 
+    @property
+    def ended(self) -> bool:
+        """Whether the ResponseEnded was given: what comes now would be read for nothing."""
+        return self._ended
+
     def receive_bytes(self, data: bytes) -> list[WireEvent]:
         """The events that these bytes complete. WireError for what is not the protocol."""
+        if self._ended:
+            return []
         if self._sse is None:
             self._body += data
             if len(self._body) > _MAX_BODY_BYTES:
                 raise WireError(f"the answer is larger than {_MAX_BODY_BYTES} bytes", recovery="fatal")
             return []
-        return [event for payload in self._sse.feed(data) for event in self._payload(payload)]
+        return [event for piece in self._sse.feed(data) for event in self._piece(piece)]
 
     def close(self) -> list[WireEvent]:
         """The body has ended. A fault when it ended too early."""
-        events: list[WireEvent] = []
-        if self._sse is None:
-            events += self._chunk(Fields(load_frame(bytes(self._body))), "message")
-        else:
-            events += [event for payload in self._sse.end() for event in self._payload(payload)]
-        return events + self._end()
-
-    def _payload(self, payload: str) -> list[WireEvent]:
         if self._ended:
             return []
-        if payload.strip() == "[DONE]":
-            return self._end()
-        return self._chunk(Fields(load_frame(payload)), "delta")
+        if self._sse is None:
+            return self._chunk(Fields(load_frame(bytes(self._body))), "message") + self._end(said_so=True)
+        events = [event for piece in self._sse.end() for event in self._piece(piece)]
+        return events + self._end(said_so=False)
+
+    def _piece(self, piece: SseEvent) -> list[WireEvent]:
+        data = piece.data.strip()
+        if self._ended or not data:
+            return []
+        if data == "[DONE]":
+            return self._end(said_so=True)
+        if piece.error:
+            return self._fail(_said_in(data))
+        return self._chunk(Fields(load_frame(data)), "delta")
 
     def _chunk(self, chunk: Fields, key: str) -> list[WireEvent]:
-        if self._ended:
-            return []
         if chunk.data.get("error") is not None:
-            return self._fail(chunk)
+            return self._fail(chunk.data["error"])
+        if chunk.data.get("object") == "error":  # older servers put the error's fields into the chunk itself
+            return self._fail(chunk.data)
         events: list[WireEvent] = []
         if not self._id:
             self._id = chunk.maybe_text("id") or "chat"
             events.append(ResponseStarted(self._id))
-        usage = chunk.maybe_object("usage")
+        usage = chunk.maybe_child("usage")
         if usage.data:
             self._usage = read_usage(usage)
-        for choice in chunk.objects("choices")[:1]:
-            self._finish = choice.maybe_text("finish_reason") or self._finish
-            events += self._delta(choice.maybe_object(key))
+        for choice in chunk.children("choices"):
+            if not choice.count("index"):  # one answer is read, however many were asked for
+                self._finish = choice.maybe_text("finish_reason") or self._finish
+                events += self._delta(choice.maybe_child(key))
         return events
 
     def _delta(self, delta: Fields) -> list[WireEvent]:
@@ -173,30 +215,37 @@ class ChatStream:
             if delta.data.get(name):
                 self._ignored[name] = self._ignored.get(name, 0) + 1
                 events.append(Ignored(name))
-        text = delta.maybe_text("content")
+        # A refusal stands in the place of the content; it is what the model has to say.
+        text = delta.maybe_text("content") or delta.maybe_text("refusal")
         if text:
             self._text.append(text)
             events.append(AgentTextPart(self._id, f"{self._id}_text", text))
-        for position, part in enumerate(delta.objects("tool_calls")):
+        for position, part in enumerate(delta.children("tool_calls")):
             self._merge(part, position)
         return events
 
     def _merge(self, part: Fields, position: int) -> None:
-        call = self._calls.setdefault(part.maybe_integer("index", position) or 0, _Call())
-        function = part.maybe_object("function")
-        call.call_id = call.call_id or part.maybe_text("id") or ""
-        call.name = call.name or function.maybe_text("name") or ""
-        arguments = function.data.get("arguments")
-        if isinstance(arguments, dict):  # some self-hosted servers send the object itself
-            call.arguments.append(dump_frame(arguments))
-        elif isinstance(arguments, str):
+        function = part.maybe_child("function")
+        call_id, name = part.maybe_text("id") or "", function.maybe_text("name") or ""
+        arguments = _arguments(function.data.get("arguments"))
+        index = part.maybe_integer("index", position) or 0
+        call = self._open.get(index)
+        if call is None or call.is_another(call_id, name, arguments):
+            if len(self._calls) == _MAX_CALLS:
+                raise WireError(f"the answer makes more than {_MAX_CALLS} tool calls", recovery="fatal")
+            call = self._open[index] = _Call(call_id, name)
+            self._calls.append(call)
+        call.call_id = call.call_id or call_id
+        call.name = call.name or name
+        if arguments:
             call.arguments.append(arguments)
 
-    def _end(self) -> list[WireEvent]:
+    def _end(self, *, said_so: bool) -> list[WireEvent]:
+        """`said_so`: the server marked the end itself, by `[DONE]` or by sending one whole body."""
         if self._ended:
             return []
         self._ended = True
-        if self._finish is None and not self._calls:
+        if self._finish is None and not (said_so and (self._text or self._calls)):
             fault = ProviderFault("stream_ended", "the answer ended before it was whole", "retry")
             return [ResponseEnded(self._id or "chat", "failed", "stream_ended", self._usage, fault)]
         events: list[WireEvent] = []
@@ -211,27 +260,55 @@ class ChatStream:
     def _ready_calls(self) -> list[WireEvent]:
         events: list[WireEvent] = []
         taken: set[str] = set()
-        for index, call in sorted(self._calls.items()):
+        for index, call in enumerate(self._calls):
             call_id = call.call_id or f"call_{self._id}_{index}"
-            if call_id in taken:
+            while call_id in taken:
                 call_id = f"{call_id}_{index}"
             taken.add(call_id)
             arguments = "".join(call.arguments).strip() or "{}"
             events.append(ToolCallReady(self._id, f"{self._id}_{index}", call_id, call.name, arguments))
         return events
 
-    def _fail(self, chunk: Fields) -> list[WireEvent]:
+    def _fail(self, error: object) -> list[WireEvent]:
         self._ended = True
-        error: Any = chunk.data["error"]
-        said = error if isinstance(error, dict) else {"message": str(error)}
+        said: JsonObject = error if isinstance(error, dict) else {"message": str(error)}
         fault = classify_response_error(Fields(said))
         return [ResponseEnded(self._id or "chat", "failed", fault.code, self._usage, fault)]
 
 
+def _arguments(value: object) -> str:
+    """A piece of a call's arguments. Some self-hosted servers send the object itself instead of its text."""
+    match value:
+        case str():
+            return value
+        case dict():
+            return dump_frame(value)
+        case _:
+            return ""
+
+
+def _is_object(arguments: str) -> bool:
+    if not arguments.startswith("{"):
+        return False
+    try:
+        load_frame(arguments)
+    except WireError:
+        return False
+    return True
+
+
+def _said_in(data: str) -> object:
+    """What an error field holds: an object, or words."""
+    try:
+        return load_frame(data)
+    except WireError:
+        return data
+
+
 def read_usage(usage: Fields) -> Usage:
     """The wire's `usage` as ours."""
-    given = usage.maybe_object("prompt_tokens_details")
-    made = usage.maybe_object("completion_tokens_details")
+    given = usage.maybe_child("prompt_tokens_details")
+    made = usage.maybe_child("completion_tokens_details")
     return Usage(
         input_tokens=usage.count("prompt_tokens"),
         output_tokens=usage.count("completion_tokens"),
@@ -243,12 +320,15 @@ def read_usage(usage: Fields) -> Usage:
 
 
 def fault_from_response(status: int, headers: Mapping[str, str], body: bytes) -> ProviderFault:
-    """What an HTTP answer other than 200 means. Reads OpenAI's error body, and any other as plain words."""
-    retry_after = headers.get("retry-after")
+    """What an HTTP answer other than 200 means. `headers` by lower-case name.
+
+    Reads OpenAI's error body, and any other as plain words. `x-should-retry: false` turns a retry down, as it does
+    in the vendor's own client (OpenAI API reference, error codes).
+    """
     milliseconds = headers.get("retry-after-ms", "")
-    if milliseconds.isascii() and milliseconds.isdigit():
-        retry_after = str(int(milliseconds) / 1000)
+    told_ms = bool(re.fullmatch(r"[0-9]{1,9}", milliseconds))
+    retry_after = str(int(milliseconds) / 1000) if told_ms else headers.get("retry-after")
     fault = classify_handshake(status, body[:65536], retry_after=retry_after)
     if headers.get("x-should-retry") == "false" and fault.recovery == "retry":
-        return ProviderFault(fault.code, fault.message, "fatal")
+        return evolve(fault, recovery="fatal")
     return fault

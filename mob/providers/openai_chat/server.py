@@ -6,17 +6,20 @@ of a stream or as one body. No I/O: the caller moves the bytes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Literal
 
 from attrs import field, frozen
 
 from mob.errors import WireError
 from mob.providers.openai_chat.sse import encode_event
-from mob.providers.openai_realtime.fields import Fields
-from mob.providers.openai_realtime.frames import JsonObject, dump_frame, load_frame
+from mob.providers.openai_realtime.fields import MAX_INTEGER, Fields
+from mob.providers.openai_realtime.frames import JsonObject, dump_frame, kind_of, load_frame
 from mob.values import ToolSchema, Usage
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
+
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -48,7 +51,7 @@ class ChatToolCall:
 
 @frozen(slots=True)
 class ChatMessage:
-    """One message of the conversation. `images` counts the pictures in it."""
+    """One message of the conversation. `images` are the URLs of the pictures in it."""
 
     role: str
     text: str
@@ -72,7 +75,7 @@ class ChatServerRequest:
 
 
 def parse_request(body: bytes) -> ChatServerRequest:
-    """Read a request body. ChatRefused names the parameter that is wrong."""
+    """Read a request body. ChatRefused names the parameter that is wrong, and is all that comes out of here."""
     try:
         request = Fields(load_frame(body))
         model = request.text("model")
@@ -83,61 +86,126 @@ def parse_request(body: bytes) -> ChatServerRequest:
         raise ChatRefused(400, "messages must hold at least one message", param="messages", code="empty_array")
     read = tuple(_message(value, f"messages[{index}]") for index, value in enumerate(messages))
     _check_calls(read)
+    stream = _switch(request, "stream")
+    options = request.maybe_child("stream_options")
+    if options.data and not stream:
+        raise _wrong("stream_options", "is only allowed when 'stream' is true")
     choice = request.data.get("tool_choice", "auto")
     return ChatServerRequest(
         model=model,
         messages=read,
-        tools=tuple(_tool(value, f"tools[{i}]") for i, value in enumerate(request.data.get("tools") or ())),
-        stream=request.data.get("stream") is True,
-        include_usage=request.maybe_object("stream_options").data.get("include_usage") is True,
-        max_tokens=request.maybe_integer("max_completion_tokens", request.maybe_integer("max_tokens")),
+        tools=tuple(_tool(value, f"tools[{index}]") for index, value in enumerate(_array(request, "tools"))),
+        stream=stream,
+        include_usage=_switch(options, "include_usage"),
+        max_tokens=_limit(request, "max_completion_tokens") or _limit(request, "max_tokens"),
         tool_choice=choice if isinstance(choice, str) else "required",
         params=request.data,
     )
 
 
+def _wrong(at: str, what: str, code: str = "invalid_value") -> ChatRefused:
+    return ChatRefused(400, f"Invalid '{at}': {what}", param=at, code=code)
+
+
+def _missing(at: str) -> ChatRefused:
+    return ChatRefused(400, f"Missing required parameter: '{at}'", param=at, code="missing_required_parameter")
+
+
+def _array(fields: Fields, key: str) -> list[object]:
+    value = fields.data.get(key)
+    if value is not None and not isinstance(value, list):
+        at = f"{fields.path}.{key}" if fields.path else key
+        raise _wrong(at, f"expected an array, but got {kind_of(value)}", "invalid_type")
+    return value or []
+
+
+def _switch(fields: Fields, key: str) -> bool:
+    value = fields.data.get(key)
+    if value is not None and not isinstance(value, bool):
+        at = f"{fields.path}.{key}" if fields.path else key
+        raise _wrong(at, f"expected a boolean, but got {kind_of(value)}", "invalid_type")
+    return value is True
+
+
+def _limit(fields: Fields, key: str) -> int | None:
+    value = fields.data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(key, f"expected an integer, but got {kind_of(value)}", "invalid_type")
+    if not 1 <= value <= MAX_INTEGER:
+        raise _wrong(key, "expected a value of at least 1", "integer_below_min_value")
+    return value
+
+
 def _message(value: object, where: str) -> ChatMessage:
     if not isinstance(value, dict):
-        raise ChatRefused(400, f"{where} must be an object", param=where, code="invalid_type")
+        raise _wrong(where, f"expected an object, but got {kind_of(value)}", "invalid_type")
     message = Fields(value, where)
     role = message.maybe_text("role")
     if role not in _ROLES:
-        known = ", ".join(_ROLES)
-        raise ChatRefused(400, f"{where}.role must be one of {known}", param=f"{where}.role", code="invalid_value")
-    text, images = _content(value.get("content"), where)
+        raise _wrong(f"{where}.role", f"expected one of {', '.join(_ROLES)}")
     calls = tuple(
-        ChatToolCall(
-            call.maybe_text("id") or "",
-            call.maybe_object("function").maybe_text("name") or "",
-            call.maybe_object("function").maybe_text("arguments") or "",
-        )
-        for call in message.objects("tool_calls")
+        _call(call, f"{where}.tool_calls[{index}]") for index, call in enumerate(_array(message, "tool_calls"))
     )
-    if role == "tool" and message.maybe_text("tool_call_id") is None:
-        at = f"{where}.tool_call_id"
-        raise ChatRefused(400, f"Missing required parameter: {at}", param=at, code="missing_required_parameter")
-    return ChatMessage(role, text, calls, message.maybe_text("tool_call_id"), images)
+    if calls and role != "assistant":
+        raise _wrong(f"{where}.tool_calls", "only messages with role 'assistant' make calls")
+    tool_call_id = message.maybe_text("tool_call_id")
+    if role == "tool" and tool_call_id is None:
+        raise _missing(f"{where}.tool_call_id")
+    if value.get("content") is None and role != "assistant":
+        raise _wrong(f"{where}.content", "expected a string, but got null", "invalid_type")
+    text, images = _content(value.get("content"), f"{where}.content")
+    return ChatMessage(role, text, calls, tool_call_id, images)
 
 
-def _content(content: Any, where: str) -> tuple[str, tuple[str, ...]]:
+def _call(value: object, where: str) -> ChatToolCall:
+    call = Fields(value if isinstance(value, dict) else {}, where)
+    function = call.maybe_child("function")
+    call_id, name, arguments = call.maybe_text("id"), function.maybe_text("name"), function.maybe_text("arguments")
+    if not call_id:
+        raise _missing(f"{where}.id")
+    if not name:
+        raise _missing(f"{where}.function.name")
+    if arguments is None:
+        raise _missing(f"{where}.function.arguments")
+    return ChatToolCall(call_id, name, arguments)
+
+
+def _content(content: object, where: str) -> tuple[str, tuple[str, ...]]:
     if content is None or isinstance(content, str):
         return content or "", ()
     if not isinstance(content, list):
-        at = f"{where}.content"
-        raise ChatRefused(400, f"{at} must be a string or an array of parts", param=at, code="invalid_type")
-    parts = [Fields(part) for part in content if isinstance(part, dict)]
-    texts = [part.maybe_text("text") or "" for part in parts if part.maybe_text("type") == "text"]
-    urls = [part.maybe_object("image_url").maybe_text("url") or "" for part in parts]
-    return "\n".join(texts), tuple(url for url in urls if url)
+        raise _wrong(where, f"expected a string or an array of parts, but got {kind_of(content)}", "invalid_type")
+    texts: list[str] = []
+    images: list[str] = []
+    for index, value in enumerate(content):
+        part = Fields(value if isinstance(value, dict) else {}, f"{where}[{index}]")
+        match part.maybe_text("type"):
+            case "text" | "refusal" as kind:
+                texts.append(_required(part, kind))
+            case "image_url":
+                images.append(_required(part.maybe_child("image_url"), "url"))
+            case _:
+                raise _wrong(f"{part.path}.type", "expected one of text, image_url, refusal")
+    return "\n".join(texts), tuple(images)
+
+
+def _required(fields: Fields, key: str) -> str:
+    value = fields.maybe_text(key)
+    if value is None:
+        raise _missing(f"{fields.path}.{key}")
+    return value
 
 
 def _tool(value: object, where: str) -> ToolSchema:
-    function = Fields(value if isinstance(value, dict) else {}, where).maybe_object("function")
+    function = Fields(value if isinstance(value, dict) else {}, where).maybe_child("function")
     name = function.maybe_text("name")
     if not name:
-        at = f"{where}.function.name"
-        raise ChatRefused(400, f"Missing required parameter: {at}", param=at, code="missing_required_parameter")
-    return ToolSchema(name, function.maybe_text("description") or "", function.maybe_object("parameters").data)
+        raise _missing(f"{where}.function.name")
+    if not _TOOL_NAME.fullmatch(name):
+        raise _wrong(f"{where}.function.name", "expected at most 64 of the characters a-z, A-Z, 0-9, '_' and '-'")
+    return ToolSchema(name, function.maybe_text("description") or "", function.maybe_child("parameters").data)
 
 
 def _check_calls(messages: tuple[ChatMessage, ...]) -> None:
@@ -155,6 +223,8 @@ def _check_calls(messages: tuple[ChatMessage, ...]) -> None:
         if waiting:
             break
         waiting = dict.fromkeys((call.call_id for call in message.tool_calls), index)
+        if len(waiting) < len(message.tool_calls):
+            raise _wrong(f"messages[{index}].tool_calls", "each call needs an id of its own")
     if waiting:
         missing = ", ".join(waiting)
         raise ChatRefused(
@@ -196,7 +266,7 @@ class ChatReply:
         """A call, its arguments in this many pieces (the id and the name come once, with the first)."""
         index = len(self._calls)
         self._calls.append(call)
-        step = max(1, -(-len(call.arguments) // pieces))
+        step = max(1, -(-len(call.arguments) // max(1, pieces)))
         cuts = [call.arguments[at : at + step] for at in range(0, len(call.arguments), step)] or [""]
         head = {"index": index, "id": call.call_id, "type": "function"}
         out = self._send({"tool_calls": [{**head, "function": {"name": call.name, "arguments": cuts[0]}}]})
@@ -215,9 +285,9 @@ class ChatReply:
         return out + encode_event("[DONE]")
 
     def fail(self, message: str, *, code: str = "server_error") -> bytes:
-        """An error in the middle of a stream."""
-        error = {"message": message, "type": "server_error", "param": None, "code": code}
-        return encode_event(dump_frame({"error": error}))
+        """An error in the middle of a stream; without one, the body to send with status 500."""
+        body = error_body(500, message, code=code)
+        return encode_event(body.decode()) if self._request.stream else body
 
     def _send(self, delta: JsonObject, finish: FinishReason | None = None) -> bytes:
         if not self._request.stream:

@@ -1,67 +1,93 @@
 """Server-sent events, both ways, without I/O (WHATWG HTML, "Server-sent events").
 
 The decoder takes bytes as they come, however they are cut: in the middle of a line ending, of a UTF-8 character, of
-a field. Comments and unknown fields are passed over.
+a field. Comments and unknown fields are passed over. Each byte is looked at once, so an endless line costs no more
+than its length until it is refused.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
+
+from attrs import frozen
 
 from mob.errors import WireError
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
+_LINE_END = re.compile("\r\n|\r|\n")
+
+
+@frozen(slots=True)
+class SseEvent:
+    """One event's `data`. `error`: it came in a field named error, as llama.cpp's server writes its faults."""
+
+    data: str
+    error: bool = False
+
 
 class SseDecoder:
-    """Bytes in, the `data` of each event out."""
+    """Bytes in, events out."""
 
     def __init__(self) -> None:
         self._text = codecs.getincrementaldecoder("utf-8")("replace")
-        self._buffer = ""
+        self._line: list[str] = []
         self._data: list[str] = []
+        self._error = False
         self._size = 0
         self._begun = False
+        self._after_return = False
 
-    def feed(self, data: bytes) -> list[str]:
+    def feed(self, data: bytes) -> list[SseEvent]:
         """The events that these bytes complete. WireError when one grows past MAX_EVENT_BYTES."""
-        self._buffer += self._text.decode(data)
-        if not self._begun and self._buffer:
-            self._begun = True
-            self._buffer = self._buffer.removeprefix("\ufeff")
-        lines, self._buffer = _whole_lines(self._buffer)
-        self._size += len(data)
-        events = [event for line in lines if (event := self._line(line)) is not None]
+        events = self._read(self._text.decode(data))
         if self._size > MAX_EVENT_BYTES:
             raise WireError(f"an event of the stream is larger than {MAX_EVENT_BYTES} bytes", recovery="fatal")
         return events
 
-    def end(self) -> list[str]:
-        """The stream ended. What is buffered without its empty line is given too: servers forget it at the end."""
-        rest, self._buffer = self._buffer + self._text.decode(b"", final=True), ""
-        events = [event for event in (self._line(rest.rstrip("\r")), self._line("")) if event is not None]
-        self._size = 0
+    def end(self) -> list[SseEvent]:
+        """The stream ended. What stands there without its empty line is given too: servers forget it at the end."""
+        return self._read(self._text.decode(b"", final=True) + "\n\n")
+
+    def _read(self, text: str) -> list[SseEvent]:
+        if not text:
+            return []
+        if not self._begun:
+            self._begun = True
+            text = text.removeprefix("\ufeff")
+        ended_by_return, self._after_return = self._after_return, text.endswith("\r")
+        if ended_by_return:
+            text = text.removeprefix("\n")  # the other half of a CRLF; the CR has ended the line already
+        *lines, rest = _LINE_END.split(text)
+        events: list[SseEvent] = []
+        for line in lines:
+            self._take(line)
+            event = self._end_line()
+            if event is not None:
+                events.append(event)
+        self._take(rest)
         return events
 
-    def _line(self, line: str) -> str | None:
+    def _take(self, piece: str) -> None:
+        if piece:
+            self._line.append(piece)
+            self._size += len(piece)
+
+    def _end_line(self) -> SseEvent | None:
+        line = "".join(self._line)
+        self._line.clear()
         if line:
             name, _, value = line.partition(":")
-            if name == "data":
+            if name in ("data", "error"):
                 self._data.append(value.removeprefix(" "))
+                self._error = self._error or name == "error"
             return None
-        self._size = len(self._buffer)
-        if not self._data:
-            return None
-        event, self._data = "\n".join(self._data), []
+        event = SseEvent("\n".join(self._data), self._error) if self._data else None
+        self._data.clear()
+        self._error = False
+        self._size = 0
         return event
-
-
-def _whole_lines(text: str) -> tuple[list[str], str]:
-    """The lines that are ended (by CR, LF or CRLF), and the rest. A CR at the very end may be half of a CRLF."""
-    held = "\r" if text.endswith("\r") else ""
-    body = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
-    *lines, rest = body.split("\n")
-    return lines, rest + held
 
 
 def encode_event(data: str) -> bytes:

@@ -228,13 +228,17 @@ def _status_class(status: int) -> tuple[str, Recovery]:
 
 
 def _body_error(body: bytes) -> Fields:
-    """The error object of a JSON body; one with only a message when it is of some other form."""
+    """The error object of a JSON body; for one of some other form, an object with only a message."""
+    said = body[:MAX_MESSAGE].decode("utf-8", "replace").strip()
     try:
         data = load_frame(body)
     except WireError:
-        return Fields({"message": body[:MAX_MESSAGE].decode("utf-8", "replace").strip()})
+        return Fields({"message": said})
     match data.get("error", data):
-        case dict() as error:
+        case dict() as error if error.keys() & {"message", "code", "type"}:
             return Fields(error)
-        case other:
-            return Fields({"message": other if isinstance(other, str) else data.get("detail")})
+        case str() as words:
+            return Fields({"message": words})
+        case _:
+            detail = data.get("detail")
+            return Fields({"message": detail if isinstance(detail, str) else said if data else None})
