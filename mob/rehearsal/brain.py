@@ -103,6 +103,11 @@ class Brain:
             return self._use(wanted[0], moment, passing_on=wanted[1])
         if scene.tool_choice not in ("auto", "none") and (tool := self._demanded(moment, tools, scene.tool_choice)):
             return self._use(tool, moment)
+        if moment.unread_s:
+            return Reply(
+                f"I heard {moment.unread_s:.1f} seconds of sound that is no tone speech. I am rehearsed, and can read "
+                "nothing else."
+            )
         if not moment.question and not moment.images:
             return Reply(f"Hello! {self._introduction(scene)} How can I help?")
         if words := small_talk(moment.question, self._introduction(scene)):

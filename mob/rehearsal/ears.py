@@ -21,6 +21,8 @@ from typing import Literal
 import numpy as np
 from attrs import field, frozen
 
+from mob.providers.commands import TurnDetection
+
 WINDOW_MS = 10
 _RISING_WINDOWS = 2
 _LEVEL_AT_ONE = 656.0
@@ -38,30 +40,25 @@ class Detection:
     prefix_padding_ms: int = 300
     silence_duration_ms: int = 500
     idle_timeout_ms: int | None = None
-    create_response: bool = True
-    interrupt_response: bool = True
 
 
-def detection_of(turn_detection: dict[str, object] | None) -> Detection | None:
-    """The session's `turn_detection` object as a Detection; None (manual turns) for None."""
-    if turn_detection is None:
+def detection_of(setting: TurnDetection) -> Detection | None:
+    """The session's turn detection as a Detection, with the vendor's defaults; None for manual turns."""
+    if setting.mode == "manual":
         return None
-    known = {key: turn_detection.get(key) for key in ("create_response", "interrupt_response")}
-    flags = {key: value for key, value in known.items() if isinstance(value, bool)}
-    if turn_detection.get("type") == "semantic_vad":
-        return Detection(silence_duration_ms=_EAGERNESS_MS[str(turn_detection.get("eagerness") or "auto")], **flags)
-    idle = turn_detection.get("idle_timeout_ms")
+    if setting.mode == "semantic_vad":
+        return Detection(silence_duration_ms=_EAGERNESS_MS[setting.eagerness or "auto"])
+    usual = Detection()
     return Detection(
-        threshold=_number(turn_detection.get("threshold"), 0.5),
-        prefix_padding_ms=int(_number(turn_detection.get("prefix_padding_ms"), 300)),
-        silence_duration_ms=int(_number(turn_detection.get("silence_duration_ms"), 500)),
-        idle_timeout_ms=int(_number(idle, 0)) or None,
-        **flags,
+        threshold=usual.threshold if setting.threshold is None else setting.threshold,
+        prefix_padding_ms=_or(setting.prefix_padding_ms, usual.prefix_padding_ms),
+        silence_duration_ms=_or(setting.silence_duration_ms, usual.silence_duration_ms),
+        idle_timeout_ms=setting.idle_timeout_ms,
     )
 
 
-def _number(value: object, default: float) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+def _or(value: int | None, usual: int) -> int:
+    return usual if value is None else value
 
 
 @frozen(slots=True)
@@ -101,24 +98,25 @@ class _Windows:
 class Ears:
     """One session's turn detection: feed it all the sound, in order. See the module for the rules.
 
-    `rate` is Hz.
+    `rate` is Hz; `start_ms` is how much sound there was before the first that is fed.
     """
 
-    def __init__(self, detection: Detection, *, rate: int = 24000) -> None:
+    def __init__(self, detection: Detection, *, rate: int = 24000, start_ms: int = 0) -> None:
         self.detection = detection
         self._window_bytes = 2 * rate * WINDOW_MS // 1000
         self._state: Literal["quiet", "rising", "speaking", "trailing"] = "quiet"
         self._rest = b""
+        self._from_ms = start_ms
         self._windows = 0
         self._run = 0  # windows since the state began
-        self._start_ms = 0
-        self._floor_ms = 0  # sound before this belongs to an earlier turn
-        self._idle_from_ms: int | None = 0
+        self._start_ms = start_ms
+        self._floor_ms = start_ms  # sound before this belongs to an earlier turn
+        self._idle_from_ms: int | None = start_ms
 
     @property
     def heard_ms(self) -> int:
-        """How much sound was judged so far."""
-        return self._windows * WINDOW_MS
+        """How much sound there was so far, of which whole windows were judged."""
+        return self._from_ms + self._windows * WINDOW_MS
 
     @property
     def speaking(self) -> bool:

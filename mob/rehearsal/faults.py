@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[Occasion, str]] = {
     "transcript-failed": ("input", "transcription fails for this item"),
     # 2, 3: who has the active response
     "response-refused": ("response", "response.create is refused: another response is said to be active"),
-    "vad-response-first": ("commit", "turn detection makes a response just before the client asks for one"),
+    "vad-response-first": ("response", "turn detection makes a response just before the client asks for one"),
     # 4: cancelling
     "late-deltas": ("cancel", "audio goes on for a while after the cancel"),
     "cancel-ignored": ("cancel", "the cancel is lost, and the response runs to its end"),
@@ -117,6 +117,10 @@ class FaultPlan:
 
     def __bool__(self) -> bool:
         return bool(self._faults)
+
+    def has(self, kind: str) -> bool:
+        """Whether this kind is planned at all."""
+        return any(fault.kind == kind for fault in self._faults)
 
     def due(self, kind: str, member: str | None) -> bool:
         """Count one occasion of `kind` for `member`; whether the fault strikes at this one."""

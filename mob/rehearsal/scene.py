@@ -14,11 +14,12 @@ _EARLIER_TURNS = 4
 
 @frozen(slots=True)
 class Said:
-    """A message. `images` describes each picture in it in a few words."""
+    """A message. `images` describes each picture in it in a few words; `unread_s` is sound that could not be read."""
 
     role: Literal["user", "assistant", "system"]
     text: str
     images: tuple[str, ...] = ()
+    unread_s: float = 0.0
 
 
 @frozen(slots=True)
@@ -69,6 +70,7 @@ class Moment:
     question: str = ""
     earlier: str = ""
     images: tuple[str, ...] = ()
+    unread_s: float = 0.0
     note: str | None = None
     results: tuple[Result, ...] = ()
     called: frozenset[str] = frozenset()
@@ -86,8 +88,8 @@ def read_scene(scene: Scene) -> Moment:
     match entries[last] if last >= 0 else None:
         case Said(role="system", text=note):
             return Moment(note=note, earlier=_recent(before), results=results, called=called)
-        case Said(text=question, images=images):
-            return Moment(question.strip(), _recent(before), images, results=results, called=called)
+        case Said(text=question, images=images, unread_s=unread_s):
+            return Moment(question.strip(), _recent(before), images, unread_s, results=results, called=called)
     return Moment(results=results, called=called)
 
 

@@ -94,7 +94,7 @@ def test_the_specialists_answer_and_act():
 def test_the_panel_hands_over_and_the_newsroom_asks_and_tells():
     assert in_team("panel.toml", "chair", "What does a tram line cost?").calls[0].name == "hand_off_to_planner"
     assert in_team("newsroom.toml", "editor", "What happened at the harbour?").calls[0].name == "ask_reporter"
-    assert in_team("newsroom.toml", "editor", "please print it").calls[0].name == "tell_archive"
+    assert in_team("newsroom.toml", "editor", "print it").calls[0].name == "tell_archive"
 
 
 def test_without_a_team_file_the_descriptions_decide():

@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from mob.providers.commands import TurnDetection
 from mob.rehearsal.ears import Detection, Ears, IdleTimeout, SpeechStarted, SpeechStopped, detection_of
 from mob.rehearsal.voice import hear, speak
 
@@ -96,22 +97,26 @@ def test_reset_forgets_a_turn_under_way():
 
 
 @pytest.mark.parametrize(
-    ("wire", "silence_ms"),
+    ("setting", "silence_ms"),
     [
-        ({"type": "server_vad"}, 500),
-        ({"type": "server_vad", "silence_duration_ms": 200}, 200),
-        ({"type": "semantic_vad", "eagerness": "low"}, 1200),
-        ({"type": "semantic_vad"}, 600),
-        ({"type": "semantic_vad", "eagerness": "high"}, 300),
+        (TurnDetection(), 500),
+        (TurnDetection(silence_duration_ms=200), 200),
+        (TurnDetection("semantic_vad", eagerness="low"), 1200),
+        (TurnDetection("semantic_vad"), 600),
+        (TurnDetection("semantic_vad", eagerness="high"), 300),
     ],
 )
-def test_detection_from_the_wire(wire, silence_ms):
-    detection = detection_of(wire)
+def test_detection_from_the_session(setting, silence_ms):
+    detection = detection_of(setting)
     assert detection is not None
     assert detection.silence_duration_ms == silence_ms
-    assert detection.create_response
 
 
 def test_manual_turns_have_no_detection():
-    assert detection_of(None) is None
-    assert detection_of({"type": "server_vad", "interrupt_response": False}).interrupt_response is False
+    assert detection_of(TurnDetection("manual")) is None
+
+
+def test_ears_that_open_later_count_from_there():
+    started, stopped = Ears(Detection(), start_ms=5000).feed(speak("hello") + silence(600))
+    assert started.audio_start_ms == 5000
+    assert stopped.audio_end_ms > 5500
