@@ -89,6 +89,8 @@ class Crew:
         self._stale_tools = trio.lowlevel.ParkingLot()
         self._tools_are_stale = False
         self._changing = trio.Lock()
+        self.has_floor = False
+        """Whether the floor has been given for the first time: from then on it is given back to the entry member."""
 
     def __iter__(self) -> Iterator[MemberHost]:
         return iter(tuple(self.hosts.values()))
@@ -248,7 +250,7 @@ class Crew:
         await self._log.append(row)
 
     def _changed(self, host: MemberHost) -> None:
-        if host.state == "running":
+        if host.state == "running" and self.has_floor:
             self._nursery.start_soon(self._floor_back, host.identity)
         self.update_tools()
 

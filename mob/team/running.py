@@ -304,6 +304,7 @@ class Mob:
 
     async def _start_floor(self) -> None:
         kept, landing = self.floor, self._machine.landing
+        self._crew.has_floor = True
         move = self._machine.start()
         if move is not None:
             await self._log.append(move)

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 
 from mob.definition.model import Member, MobDefinition, Profile, RoleWiring
 from mob.errors import MemberUnknown
-from mob.history.items import AgentMessage, Cause, ToolCall, Turn, UserMessage
+from mob.history.items import AgentMessage, Cause, Turn, UserMessage
 from mob.history.rows import (
     FloorMoved,
     MemberEnded,
@@ -14,8 +14,6 @@ from mob.history.rows import (
     MessageEnded,
     RunStarted,
     Stored,
-    ToolEnded,
-    ToolStarted,
     TurnRow,
     Wired,
 )
@@ -67,7 +65,7 @@ def definition(members=("ann", "bob")):
 
 
 def test_the_past_is_folded_and_its_loose_ends_are_tied():
-    turn = Turn("t1", Cause("text"), (UserMessage("u1", "hi"), ToolCall("i1", "c1", "book", "{}"), AgentMessage("a")))
+    turn = Turn("t1", Cause("text"), (UserMessage("u1", "hi"), AgentMessage("a")))
     log = [
         RunStarted("team", "digest", 7),
         MemberSpawned("ann", 1, "clerk", "m"),
@@ -75,7 +73,6 @@ def test_the_past_is_folded_and_its_loose_ends_are_tied():
         MemberEnded("bob", 1, "retired"),
         FloorMoved(None, None, "ann", "the run starts"),
         Wired(None, "ann", "bob", ("tell",)),
-        ToolStarted("ann", "c1", "book", "{}", "write", "t1"),
         TurnRow("ann", turn, 1),
         MessageAdmitted("ann", "m1", "bob", "ask", "?"),
     ]
@@ -87,8 +84,10 @@ def test_the_past_is_folded_and_its_loose_ends_are_tied():
     assert state.floor.holder == machine.holder == "ann"
     assert state.routes.ways("ann", "bob") == ("tell",)
     assert state.said_to("t1") == "ann"
-    assert [row.kind for row in state.loose_ends()] == [ToolEnded.kind, MessageEnded.kind, MemberEnded.kind]
-    assert [row.status for row in state.loose_ends()[:2]] == ["cancelled", "cancelled"]
+    assert state.loose_ends() == (
+        MessageEnded("ann", "m1", "cancelled"),
+        MemberEnded("ann", 1, "crashed", "the program stopped"),
+    )
     for seq, row in enumerate(state.loose_ends(), len(log) + 1):
         state.replay(Stored(seq, 0.0, row), machine)
     assert state.loose_ends() == ()
