@@ -277,10 +277,14 @@ class Session:
         bound = self._limits.shutdown_timeout_s
         with trio.move_on_after(bound / 2):
             await self._stopped.wait()
-        if self._parts is not None:
-            self._journal.hurry(trio.current_time() + bound / 4)
-            self._parts.nursery.cancel_scope.cancel()
+        self.cancel(within_s=bound / 4)
         await self._stopped.wait()
+
+    def cancel(self, *, within_s: float) -> None:
+        """Cancel what runs and end. What is still to be written is written within this time, or not at all."""
+        if self._parts is not None:
+            self._journal.hurry(trio.current_time() + within_s)
+            self._parts.nursery.cancel_scope.cancel()
 
     def _assemble(self, nursery: trio.Nursery) -> _Parts:
         ledger = Ledger(

@@ -222,19 +222,17 @@ class Crew:
             host = self.host(identity)
             if host.state in ("retired", "stopped"):
                 raise MemberNotRunning(f"{identity} is {host.state} already")
-            failed = host.state == "failed"
             await host.retire()
-            if not failed:
-                await self._write_end(MemberEnded(identity, host.generation, "retired"))
+            # Written also for a generation that has crashed: a resumed run must know that nobody wants it back.
+            await self._write_end(MemberEnded(identity, host.generation, "retired"))
 
     async def respawn(self, identity: str) -> MemberHost:
         """End the member's generation, whatever its state, and begin the next one with the same history."""
         async with self._changing:
             old = self.host(identity)
-            ended = old.state in ("failed", "retired")
             host, _ = await self.prepare(identity, old.profile_name)
             await old.retire()
-            if not ended:
+            if self._state.roster.seat(identity).ended is None:
                 await self._write_end(MemberEnded(identity, old.generation, "respawned"))
             host.generation = self._state.roster.generation(identity) + 1
             await self._log.append(host.spawned)

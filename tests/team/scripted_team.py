@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import trio
 from attrs import define, field, frozen
+
 from mob.definition.model import Limits, Member, MobDefinition, ModelCapabilities, Profile, Route
 from mob.live.network import Endpoint
 from mob.providers.openai_chat.server import ChatReply, ChatToolCall, error_body, parse_request

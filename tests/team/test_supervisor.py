@@ -2,6 +2,8 @@
 
 import pytest
 import trio
+from scripted_team import HANGS, REFUSES, calls, definition_of, open_team, rows_of, says
+
 from mob.definition.model import Limits, Profile, RoleWiring, Route
 from mob.errors import (
     MemberFailed,
@@ -14,7 +16,6 @@ from mob.errors import (
 from mob.history.items import Note, ToolResult
 from mob.history.rows import FloorMoved, MemberEnded, MemberSpawned, RunStarted, RunStopped, TurnRow
 from mob.store.memory import MemoryStore
-from scripted_team import HANGS, REFUSES, calls, definition_of, open_team, rows_of, says
 
 
 def results(turn):
