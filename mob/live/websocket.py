@@ -308,7 +308,7 @@ class WebSocketTransport:
         self._has_writer = True
         try:
             while not self._gone:
-                if self._work():
+                if self._work() and not self._writing:
                     await self._flush()
                 else:
                     await self._writer_waits.park()
