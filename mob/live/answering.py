@@ -68,7 +68,8 @@ class Answering:
             self._context.count("late_events")
             return
         self._responses.last_event = self._context.now
-        if turn.cut is not None and not isinstance(event, ResponseEnded):
+        ignored = turn.cut is not None or self._responses.disowned
+        if ignored and not isinstance(event, ResponseEnded):
             self._after_cut(turn, event)
             return
         match event:
@@ -114,6 +115,7 @@ class Answering:
         self._responses.last_event = now
         if turn.first_audio is None:
             turn.first_audio = now
+            self._context.voiced_epoch = self._context.epoch
         turn.reducer.sound(event.response_id, event.item_id, len(event.pcm))
         return turn.playback.add(event.item_id, event.response_id, len(event.pcm), now, event.content_index)
 
@@ -169,16 +171,17 @@ class Answering:
         if event.usage is not None:
             turn.usage = turn.usage + event.usage
         fruitful = turn.reducer.said_something(event.response_id)
-        if turn.cut is None:
+        ignored = turn.cut is not None or self._responses.disowned
+        if not ignored:
             turn.reducer.apply(event)
             turn.playback.end_all(context.now)
         self._responses.ended(event.usage)
         context.publish(events.ResponseDone, response_id=event.response_id, status=event.status, usage=event.usage)
-        if turn.cut is not None:
+        if ignored:
             return
         match event.status:
             case "cancelled":
-                self._interruption.cut(turn, event.reason or "cancelled")
+                self._interruption.cut(turn, event.reason or "cancelled", ended=event.response_id)
             case "failed":
                 self._fail(turn, event.fault, fruitful=fruitful)
             case "incomplete":
@@ -230,12 +233,49 @@ class Answering:
         if not turn.ends:
             turn.wants("follow_up")
 
+    # -- refusals --------------------------------------------------------------------------------------------------
+
+    def refused(self, fault: ProviderFault) -> None:
+        """The provider refused the request for a response.
+
+        Because another is active: that one is adopted where it can be this turn's; a follow-up is asked for again when
+        it has ended, since it may not have seen the results. For another reason: again after a wait, or not at all.
+        """
+        responses = self._responses
+        turn, wanted = responses.turn, responses.wanted
+        if turn is None or wanted is None:
+            return
+        if responses.response_id is not None:
+            # What we took for the answer to our request was a response of the provider's own accord.
+            if wanted == "follow_up" and turn.cut is None:
+                turn.wants(wanted)
+            return
+        responses.ask_refused()
+        if turn.cut is not None:
+            return
+        active = fault.response_id
+        if fault.recovery == "defer" and active is not None and not responses.is_past(active):
+            responses.started(active, turn)
+            if wanted == "follow_up":
+                turn.wants(wanted)
+            return
+        if fault.recovery in ("defer", "retry") and turn.failures < 2 * MAX_RETRIES:
+            wait = backoff_s(turn.failures, fault.retry_after_s)
+            turn.failures += 1
+            turn.wants(wanted, self._context.now + wait)
+            return
+        turn.fail(f"the provider refused to answer: {fault.code}: {fault.message}")
+        self._context.report(fault.code, fault.message, fault.recovery)
+
     # -- deadlines -------------------------------------------------------------------------------------------------
 
     def overdue(self) -> None:
         """The response in progress has lasted too long in its present state."""
         responses, context = self._responses, self._context
         turn, state = responses.turn, responses.state
+        if turn is not None and responses.response_id is not None:
+            turn.playback.end_all(context.now)
+            turn.reducer.silence(responses.response_id)
         responses.overdue()
         if turn is None or turn.cut is not None or state == "cancelling":
             return

@@ -95,13 +95,13 @@ class Calls:
             self._finish(call, result)
         return call.turn
 
-    def answered(self, call_id: str, output: str) -> bool:
-        """The client answers a call. False when there is no such call that waits for the client."""
+    def answered(self, call_id: str, output: str) -> LiveTurn | None:
+        """The client answers a call. Gives its turn; None when there is no such call that waits for the client."""
         call = self._calls.get(call_id)
         if call is None or not call.external or call.result is not None:
-            return False
+            return None
         self._end(call, "done", output)
-        return True
+        return call.turn
 
     def overdue(self) -> list[LiveTurn]:
         """Time out what the client did not answer. Gives the turns concerned."""

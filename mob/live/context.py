@@ -57,7 +57,8 @@ class ToolPolicy(Protocol):
 class Context:
     """One channel's shared state. `now` is seconds on the run's clock, `wall_offset` what makes it unix time.
 
-    `epoch` is that of the connection whose events count; `ready` says that frames may be sent to it.
+    `epoch` is that of the connection whose events count; `ready` says that frames may be sent to it; `voiced_epoch` is
+    the last in which the member has spoken.
     """
 
     channel_id: str
@@ -70,6 +71,7 @@ class Context:
     now: float = 0.0
     epoch: int = 0
     ready: bool = False
+    voiced_epoch: int = 0
     out: list[Effect] = field(factory=list)
     counts: Counter[str] = field(factory=Counter)
     voice: SpeechRate = field(factory=SpeechRate)
@@ -93,6 +95,10 @@ class Context:
     def send(self, command: WireCommand) -> None:
         """This is to be written to the current connection."""
         self.out.append(Send(self.epoch, command))
+
+    def send_to(self, epoch: int, command: WireCommand) -> None:
+        """This is to be written to the connection of this epoch, which need not be ready."""
+        self.out.append(Send(epoch, command))
 
     def publish(self, event_type: type[LiveEvent], **fields: Any) -> None:
         """The client is to be told: the event's own fields, without the three that all have."""

@@ -99,6 +99,13 @@ class DropTurn:
 
 
 @frozen(slots=True)
+class AbandonTurn:
+    """The session let this turn run and it came to nothing: free its slot."""
+
+    turn_id: str
+
+
+@frozen(slots=True)
 class FillTranscript:
     """A transcript came after its turn was committed (or never will). In order with the commits."""
 
@@ -143,6 +150,7 @@ Effect = (
     | Admit
     | CommitTurn
     | DropTurn
+    | AbandonTurn
     | FillTranscript
     | StartTool
     | CancelTool

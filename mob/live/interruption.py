@@ -16,7 +16,7 @@ the cut, the item that needed no frame then needs one now, and gets it by the sa
 from __future__ import annotations
 
 from mob.live.calls import Calls
-from mob.live.context import Context
+from mob.live.context import CANCEL_GRACE_S, Context
 from mob.live.effects import DiscardAudio
 from mob.live.events import Interrupted
 from mob.live.playback import Heard
@@ -34,10 +34,11 @@ class Interruption:
         self._responses = responses
         self._calls = calls
 
-    def cut(self, turn: LiveTurn, reason: str, *, vendor_cancels: bool = False) -> None:
+    def cut(self, turn: LiveTurn, reason: str, *, vendor_cancels: bool = False, ended: str | None = None) -> None:
         """Cut `turn` now. A turn is cut once.
 
-        `vendor_cancels`: the provider stops the response by itself. Reason `closed` lets no call survive.
+        `vendor_cancels`: the provider stops the response by itself; `ended`: it has stopped this one already.
+        Reason `closed` lets no call survive.
         """
         if turn.cut is not None:
             return
@@ -46,10 +47,11 @@ class Interruption:
         turn.cut = reason
         turn.want = None
         turn.revoicing = False
+        turn.deadline = min(turn.deadline, context.now + 2 * CANCEL_GRACE_S)
         context.count("interruptions")
         for response_id in turn.response_ids:
             turn.reducer.close(response_id, turn.heard)
-        speaking = self._responses.response_id if self._responses.serves(turn) else None
+        speaking = self._responses.response_id if self._responses.serves(turn) else ended
         if self._responses.serves(turn):
             self._responses.cancel(vendor_does=vendor_cancels)
         unheard = [item_id for item_id in turn.playback.item_ids if not turn.heard(item_id).whole]

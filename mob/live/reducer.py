@@ -210,6 +210,10 @@ class TurnReducer:
             if answer.response_id == response_id and answer.cut is None:
                 answer.cut = heard(answer.item_id)
 
+    def silence(self, response_id: str) -> None:
+        """Nothing more of this response counts; what came of it may still be heard to its end, and is not whole."""
+        self._end_response(response_id, whole=False)
+
     def items(self, heard: HeardOf) -> tuple[Item, ...]:
         """The items so far, in order, each message as far as `heard` says (or said, for a closed response)."""
         placed = [item_id for item_id in self._order.ordered() if item_id in self._arrival]

@@ -12,7 +12,7 @@ What is wanted meanwhile waits with its turn (`LiveTurn.want`) until the state i
     requested   overdue             idle         no answer within response_timeout_s
     active      cancel              cancelling   cancelled by id
     active      ended               idle
-    active      overdue             cancelling   silent for response_timeout_s: cancelled by id
+                                                 (silent for response_timeout_s, it is cancelled)
     cancelling  started             cancelling   now there is an id: cancelled by id
     cancelling  ended               idle
     cancelling  cancel_refused      idle         there was nothing to cancel
@@ -32,9 +32,9 @@ from attrs import evolve
 
 from mob.live.context import CANCEL_GRACE_S, Context
 from mob.live.effects import RequestResponse, Spent
-from mob.live.turns import LiveTurn
+from mob.live.turns import LiveTurn, Want
 from mob.providers.commands import CancelResponse, CreateResponse
-from mob.values import Modality, Usage
+from mob.values import Usage
 
 ResponseState = Literal["idle", "requested", "active", "cancelling"]
 ResponseMove = Literal["ask", "started", "ended", "cancel", "ask_refused", "cancel_refused", "overdue"]
@@ -49,7 +49,6 @@ MOVES: Final[dict[tuple[ResponseState, ResponseMove], ResponseState]] = {
     ("requested", "overdue"): "idle",
     ("active", "cancel"): "cancelling",
     ("active", "ended"): "idle",
-    ("active", "overdue"): "cancelling",
     ("cancelling", "started"): "cancelling",
     ("cancelling", "ask_refused"): "idle",
     ("cancelling", "ended"): "idle",
@@ -69,7 +68,9 @@ class Responses:
         self.turn: LiveTurn | None = None
         self.response_id: str | None = None
         self.ref: str | None = None
+        self.wanted: Want | None = None
         self.adopted = False
+        self.disowned = False
         self.last_event = 0.0
         self._entered = 0.0
         self._paid = False
@@ -85,8 +86,8 @@ class Responses:
     def _leave(self) -> None:
         if self.response_id is not None:
             self._remember(self.response_id)
-        self.turn = self.response_id = self.ref = None
-        self.adopted = False
+        self.turn = self.response_id = self.ref = self.wanted = None
+        self.adopted = self.disowned = False
 
     def _remember(self, response_id: str) -> None:
         if response_id in self._past_ids:
@@ -125,14 +126,15 @@ class Responses:
 
     # -- moves -----------------------------------------------------------------------------------------------------
 
-    def ask(self, turn: LiveTurn, output: Modality | None) -> None:
-        """Ask for an answer to `turn`. Only in idle."""
+    def ask(self, turn: LiveTurn) -> None:
+        """Ask for what `turn` wants. Only in idle."""
         context = self._context
         self._move("ask")
         self.turn = turn
+        self.wanted, turn.want = turn.want, None
         self.ref = context.new_ref("create")
         self._paid = True
-        context.emit(RequestResponse(context.epoch, self.ref, CreateResponse(ref=self.ref, output=output)))
+        context.emit(RequestResponse(context.epoch, self.ref, CreateResponse(ref=self.ref, output=turn.output)))
 
     def refused_by_session(self) -> LiveTurn | None:
         """The session does not pay: nothing was written. Gives the turn that asked."""
@@ -180,16 +182,11 @@ class Responses:
         if named and not vendor_does and context.ready:
             context.send(CancelResponse(self.response_id, context.new_ref("cancel")))
 
-    def ask_refused(self, active_id: str | None) -> None:
-        """The provider refused the request: because `active_id` is in progress, or (None) for another reason.
-
-        With `active_id` the refused request is settled and the caller adopts that response.
-        """
+    def ask_refused(self) -> None:
+        """The provider refused the request, which no response has answered yet."""
         if self.state in ("requested", "cancelling") and self.response_id is None:
             self._settle(None)
             self._move("ask_refused")
-            if active_id is not None:
-                self._past_ids.discard(active_id)
 
     def cancel_refused(self) -> None:
         """There was no response to cancel: it ended before, and its end may yet come or be lost."""
@@ -198,17 +195,17 @@ class Responses:
             self._move("cancel_refused")
 
     def overdue(self) -> None:
-        """The present state has lasted too long."""
-        if self.state == "active":
-            self.cancel_overdue()
+        """The present state has lasted too long: give up, and if there is a response, cancel it by id."""
+        if self.state != "active":
+            self._settle(None)
+            self._move("overdue")
             return
-        self._settle(None)
-        self._move("overdue")
+        self.disown()
 
-    def cancel_overdue(self) -> None:
-        """A silent response is cancelled by id."""
-        self._move("overdue")
-        self._context.send(CancelResponse(self.response_id, self._context.new_ref("cancel")))
+    def disown(self) -> None:
+        """Nothing more of the response in progress counts; its turn goes on without it."""
+        self.disowned = True
+        self.cancel()
 
     def lose(self) -> None:
         """The connection is gone, and the response with it."""

@@ -27,9 +27,6 @@ from mob.values import NO_USAGE, Modality, Usage
 TurnState = Literal["waiting", "asked", "running"]
 Want = Literal["answer", "follow_up"]
 
-_CANCELLED_BY = frozenset({"withdrawn"})
-
-
 @define(slots=True, eq=False)
 class LiveTurn:
     """One turn as it comes about. Times are seconds on the machine's clock.
@@ -122,7 +119,8 @@ class LiveTurn:
             return "failed"
         if self.cut is None:
             return "done"
-        return "cancelled" if self.cut in _CANCELLED_BY else "interrupted"
+        unbegun = self.cut == "closed" and not self.begun
+        return "cancelled" if unbegun or self.cut == "withdrawn" else "interrupted"
 
     def _timings(self) -> Timings:
         def since(moment: float | None) -> int | None:
