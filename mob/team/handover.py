@@ -75,9 +75,14 @@ class HandOver:
         self._landings = 0
 
     @property
+    def untold(self) -> bool:
+        """Whether a move is in the log and has not been told of yet."""
+        return bool(self._moves)
+
+    @property
     def busy(self) -> bool:
         """Whether a move has not been told of yet, or its new holder is being given the word."""
-        return bool(self._moves) or self._landings > 0
+        return self.untold or self._landings > 0
 
     def moved(self, row: FloorMoved) -> None:
         """A move is durable."""

@@ -312,6 +312,7 @@ class Mob:
             self._publish(FloorChanged(origin=None, to=kept))
             if landing is not None:
                 self._hand_over.moved(landing.move)
+        await self._changes.until(lambda: not self._hand_over.untold)
 
     def _restore_budgets(self) -> None:
         """What was spent before this process counts, also of members that do not run any more."""
