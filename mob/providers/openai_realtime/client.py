@@ -71,9 +71,12 @@ class RealtimeClient:
         `headers` are added and win over ours. UsageError for a URL without host, or a header that cannot be sent;
         neither message shows a header's value.
         """
-        parts = urlsplit(endpoint_base_url)
-        scheme = _SCHEMES.get(parts.scheme)
-        if scheme is None or not parts.netloc:
+        try:
+            parts = urlsplit(endpoint_base_url)
+            scheme = _SCHEMES[parts.scheme]
+        except (ValueError, KeyError):
+            parts, scheme = urlsplit(""), ""
+        if not parts.netloc:
             raise UsageError(f"{endpoint_base_url!r} is no base URL: give one such as https://api.openai.com/v1.")
         query = "&".join(part for part in (parts.query, f"model={quote(model, safe='/')}") if part)
         url = urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/realtime", query, ""))

@@ -18,6 +18,15 @@ _MERGED: Final = frozenset({"audio", "input", "output"})
 
 _CLEARED_BY_NULL: Final = frozenset({"turn_detection", "transcription", "noise_reduction", "tracing"})
 
+_DETECTION_DEFAULTS: Final[JsonObject] = {
+    "threshold": 0.5,
+    "prefix_padding_ms": 300,
+    "silence_duration_ms": 500,
+    "idle_timeout_ms": None,
+    "eagerness": "auto",
+}
+"""The vendor's own. Said outright when a field is given up, since servers differ in whether omission resets it."""
+
 
 def session_update(config: SessionConfig, previous: SessionConfig | None) -> JsonObject:
     """The `session` of an update that puts `config` in force where `previous` is (None: a fresh session).
@@ -74,13 +83,24 @@ def _tool(tool: ToolSchema) -> JsonObject:
 
 
 def _merged(base: JsonObject, extra: JsonObject) -> JsonObject:
-    """`extra` laid over `base`, inside the groups too: the author's own fields have the last word."""
+    """`extra` laid over `base`, object by object: the author's own fields have the last word."""
     result = dict(base)
     for key, value in extra.items():
         inner = result.get(key)
-        grouped = key in _MERGED and isinstance(inner, dict) and isinstance(value, dict)
-        result[key] = _merged(inner, value) if grouped and isinstance(inner, dict) else value
+        if isinstance(inner, dict) and isinstance(value, dict):
+            # Another type is another object: nothing of the old one belongs to it.
+            same = value.get("type", inner.get("type")) == inner.get("type")
+            result[key] = _merged(inner, value) if same else value
+        else:
+            result[key] = value
     return result
+
+
+def _detection_change(wanted: JsonObject | None, present: JsonObject | None) -> JsonObject | None:
+    if wanted is None or present is None or wanted.get("type") != present.get("type"):
+        return wanted
+    given_up = present.keys() - wanted.keys()
+    return {**{key: _DETECTION_DEFAULTS[key] for key in sorted(given_up) if key in _DETECTION_DEFAULTS}, **wanted}
 
 
 def _difference(wanted: JsonObject, present: JsonObject) -> JsonObject:
@@ -93,7 +113,7 @@ def _difference(wanted: JsonObject, present: JsonObject) -> JsonObject:
             if inner:
                 changes[key] = inner
         elif value != present[key]:
-            changes[key] = value
+            changes[key] = _detection_change(value, present[key]) if key == "turn_detection" else value
     # What is no longer wanted can be taken back only where the vendor has a word for it.
     gone = {key: None for key in present.keys() - wanted.keys() if key in _CLEARED_BY_NULL}
     return changes | gone
