@@ -15,7 +15,7 @@ import trio
 from attrs import frozen
 
 from mob.errors import HopLimitReached, LimitReached, MobError, RouteRefused, TurnTimedOut
-from mob.sessions.tools import BadArguments, ToolContext, ToolFunction, cut, parse_arguments
+from mob.sessions.tools import BadArguments, ToolContext, ToolFunction, as_text, cut, parse_arguments
 from mob.values import ToolStatus
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ async def attempt(
 ) -> Outcome:
     """Run the tool with these arguments (JSON text). Never raises but for the caller's own cancellation."""
 
-    async def job() -> str:
+    async def job() -> object:
         return await tool.call(parse_arguments(tool.name, arguments), context)
 
     timeout_s = float("inf") if tool.timeout_s is None else tool.timeout_s
@@ -47,7 +47,7 @@ async def attempt(
     return Outcome(outcome.status, cut(outcome.output, max_output_bytes))
 
 
-async def _detached(tool: ToolFunction, job: Callable[[], Awaitable[str]], nursery: trio.Nursery) -> Outcome:
+async def _detached(tool: ToolFunction, job: Callable[[], Awaitable[object]], nursery: trio.Nursery) -> Outcome:
     scope, ended = trio.CancelScope(), trio.Event()
     outcome = Outcome("cancelled", f"{tool.name} was cancelled.")
 
@@ -55,7 +55,7 @@ async def _detached(tool: ToolFunction, job: Callable[[], Awaitable[str]], nurse
         nonlocal outcome
         try:
             with scope:
-                outcome = Outcome("done", await job())
+                outcome = Outcome("done", as_text(await job()))
         except (Exception, SystemExit) as error:
             outcome = _failure(tool.name, error)
         except BaseExceptionGroup as group:

@@ -47,12 +47,12 @@ class ToolContext:
     cause: Cause = _TEXT
 
 
-ToolCallable = Callable[[dict[str, Any], ToolContext], Awaitable[str]]
+ToolCallable = Callable[[dict[str, Any], ToolContext], Awaitable[object]]
 
 
 @frozen(slots=True)
 class ToolFunction:
-    """One tool. `call` gets the arguments as the model's JSON object has them and returns what the model is told.
+    """One tool. `call` gets the arguments as the model's JSON object has them; `as_text` of what it returns is told.
 
     What `call` raises ends the call: BadArguments and any other exception as failed, a refusal of mob's own
     (RouteRefused, LimitReached) as denied. `timeout_s` None: bounded by its turn alone. `keeps_running`: an
@@ -182,19 +182,16 @@ def python_tool(
 
 @frozen(slots=True)
 class _PythonCall:
-    """Takes the arguments, calls the function, and writes what it returned as text."""
+    """Takes the arguments as the function wants them, and calls it."""
 
     function: Callable[..., Any] = field()
     shape: FunctionShape
     threads: trio.CapacityLimiter | None = None
 
-    async def __call__(self, arguments: dict[str, Any], context: ToolContext) -> str:
+    async def __call__(self, arguments: dict[str, Any], context: ToolContext) -> object:
         taken = _take(self.shape.schema.name, self.shape.arguments, arguments)
         if self.shape.context_parameter is not None:
             taken[self.shape.context_parameter] = context
-        return as_text(await self._value(taken))
-
-    async def _value(self, taken: dict[str, Any]) -> object:
         if _is_async(self.function):
             return await self.function(**taken)
         if is_virtual_time():
