@@ -144,6 +144,14 @@ TOOL_CALLS = {
         [[call("f", "{}", index=0, id="x"), call("g", "{}", index=1, id="x")]],
         [("x", "f", "{}"), ("x_1", "g", "{}")],
     ),
+    "one call sent twice": (
+        [[call("f", "{}", index=0, id="x"), call("f", "{}", index=1, id="x")]],
+        [("x", "f", "{}")],
+    ),
+    "two alike without ids": (
+        [[call("f", "{}", index=0), call("f", "{}", index=1)]],
+        [("call_c1_0", "f", "{}"), ("call_c1_1", "f", "{}")],
+    ),
     "one index for all, whole": (
         [[call("f", "{}", index=0, id="x")], [call("f", "{}", index=0, id="y")]],
         [("x", "f", "{}"), ("y", "f", "{}")],
@@ -195,6 +203,8 @@ def test_calls_without_number_are_refused():
     [
         ({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, "rate_limit_exceeded", "retry", "slow"),
         ({"error": {"message": "no", "type": "x", "code": "insufficient_quota"}}, "insufficient_quota", "fatal", "no"),
+        ({"error": {"code": "internal_error", "message": "no"}}, "internal_error", "retry", "no"),
+        ({"error": {"code": "context_length_exceeded", "message": "no"}}, "context_length_exceeded", "fatal", "no"),
         ({"error": "out of memory"}, "unknown_error", "retry", "out of memory"),
         ({"error": {"code": 500, "type": "server_error", "message": "boom"}}, "server_error", "retry", "boom"),
         ({"object": "error", "message": "boom", "type": "BadRequest", "code": 400}, "BadRequest", "retry", "boom"),

@@ -40,13 +40,13 @@ def naive(data: bytes) -> list[str]:
 
 
 STREAM = (
-    "\ufeff: hello\r\n\r\ndata: {\"a\": \"é€😀\"}\r\n\r\nid: 7\ndata: one\rdata: two\r\r: ping\n\n"
+    "\ufeffdata: first\r\n: hello\r\n\r\ndata: {\"a\": \"é€😀\"}\r\n\r\nid: 7\ndata: one\rdata: two\r\r: ping\n\n"
     "event: x\r\ndata\r\ndata:  spaced\r\n\r\ndata: [DONE]\n\ndata: unended"
 ).encode()  # fmt: skip
 
 
 def test_cut_at_every_byte():
-    expected = ['{"a": "é€😀"}', "one\ntwo", "\n spaced", "[DONE]", "unended"]
+    expected = ["first", '{"a": "é€😀"}', "one\ntwo", "\n spaced", "[DONE]", "unended"]
     assert read(STREAM) == expected
     assert read(*[STREAM[i : i + 1] for i in range(len(STREAM))]) == expected
     for i in range(len(STREAM)):

@@ -30,12 +30,14 @@ from mob.providers.openai_chat.sse import SseDecoder, SseEvent
 from mob.providers.openai_realtime.faults import classify_handshake, classify_response_error
 from mob.providers.openai_realtime.fields import Fields
 from mob.providers.openai_realtime.frames import JsonObject, dump_frame, load_frame
-from mob.values import Image, ToolSchema, Usage
+from mob.values import Image, Recovery, ToolSchema, Usage
 
 ChatItem = AddMessage | AddToolCall | AddToolResult
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _MAX_CALLS = 256
+_IN_A_REQUEST: Mapping[Recovery, Recovery] = {"benign": "retry", "defer": "retry", "reopen": "retry"}
+"""What helps a channel, told for a request: there is nothing to keep and nothing to reopen, only to ask again."""
 _UNREAD = ("reasoning_content", "reasoning", "thinking", "audio", "annotations")
 
 
@@ -258,14 +260,19 @@ class ChatStream:
         return [*events, ResponseEnded(self._id, status, reason, self._usage)]
 
     def _ready_calls(self) -> list[WireEvent]:
+        """Each call under an id of its own. The same call twice under one id is one call, sent twice."""
         events: list[WireEvent] = []
+        made: set[tuple[str, str, str]] = set()
         taken: set[str] = set()
         for index, call in enumerate(self._calls):
+            arguments = "".join(call.arguments).strip() or "{}"
+            if call.call_id and (call.call_id, call.name, arguments) in made:
+                continue
+            made.add((call.call_id, call.name, arguments))
             call_id = call.call_id or f"call_{self._id}_{index}"
             while call_id in taken:
                 call_id = f"{call_id}_{index}"
             taken.add(call_id)
-            arguments = "".join(call.arguments).strip() or "{}"
             events.append(ToolCallReady(self._id, f"{self._id}_{index}", call_id, call.name, arguments))
         return events
 
@@ -273,6 +280,9 @@ class ChatStream:
         self._ended = True
         said: JsonObject = error if isinstance(error, dict) else {"message": str(error)}
         fault = classify_response_error(Fields(said))
+        fault = evolve(fault, recovery=_IN_A_REQUEST.get(fault.recovery, fault.recovery))
+        if fault.code == "context_length_exceeded":
+            fault = evolve(fault, recovery="fatal")
         return [ResponseEnded(self._id or "chat", "failed", fault.code, self._usage, fault)]
 
 
