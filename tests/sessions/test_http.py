@@ -19,7 +19,9 @@ from mob.providers.commands import AddMessage, SessionConfig
 from mob.providers.events import AgentTextFinal, AgentTextPart, ResponseEnded, ToolCallReady, WireEvent
 from mob.providers.openai_chat.client import ChatRequest, build_request
 from mob.providers.openai_chat.server import ChatRefused, ChatReply, ChatToolCall, error_body, parse_request
+from mob.rehearsal.faults import Fault
 from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
+from mob.rehearsal.serve import open_rehearsal
 from mob.rehearsal.streams import reset
 from mob.sessions import http
 from mob.sessions.http import stream_chat
@@ -481,6 +483,44 @@ async def test_left_in_the_middle_it_leaves_nothing(place):
                 await anext(events)
                 raise ZeroDivisionError
         network.check_closed()
+
+
+# --- the rehearsed model, with the faults of the text wire -----------------------------------------------------------
+
+SOUP = build_request(
+    "m", SessionConfig(instructions="The soup is tomato soup."), [AddMessage("i", "user", "Which soup is there?")]
+)
+
+
+@asynccontextmanager
+async def rehearsed(fault: str) -> AsyncIterator[Place]:
+    async with open_rehearsal(None, faults=[Fault(fault)]) as rehearsal:
+        async with memory(rehearsal.serve_stream) as at:
+            yield at
+
+
+@pytest.mark.parametrize("fault", ["sse-comments", "sse-crlf", "sse-split", "sse-no-done", "sse-pings"])
+async def test_faults_of_the_stream_change_nothing(autojump_clock, fault):
+    async with rehearsed(fault) as at:
+        events = await ask(at, SOUP)
+    assert "tomato" in words(events)
+    assert isinstance(events[-1], ResponseEnded)
+    assert (events[-1].status, events[-1].fault) == ("completed", None)
+
+
+async def test_an_error_in_the_middle_of_the_stream(autojump_clock):
+    async with rehearsed("sse-error") as at:
+        ended = (await ask(at, SOUP))[-1]
+    assert isinstance(ended, ResponseEnded)
+    assert ended.fault is not None
+    assert (ended.status, ended.fault.recovery) == ("failed", "retry")
+
+
+@pytest.mark.parametrize(("fault", "status", "wait"), [("http-529", 529, None), ("http-429", 429, 1.0)])
+async def test_too_much_asked(autojump_clock, fault, status, wait):
+    async with rehearsed(fault) as at:
+        error = await fail(at, ProviderRefused)
+    assert (error.status, error.recovery, error.retry_after_s) == (status, "retry", wait)
 
 
 # --- the vendor's own client ----------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def classify_handshake(status: int, body: bytes = b"", *, retry_after: str | Non
         # The body knows a quota from a rate; for the rest the status is the surer word.
         name = code[:80]
         recovery = "fatal" if _RECOVERY_BY_CODE.get(code) == "fatal" else recovery
-    message = f"The provider refused the connection with HTTP {status}"
+    message = f"The provider refused with HTTP {status}"
     return ProviderFault(
         name,
         f"{message}: {said}" if said else f"{message}.",
