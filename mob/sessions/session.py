@@ -208,6 +208,11 @@ class Session:
         return self._parts is not None
 
     @property
+    def turn_cause(self) -> Cause | None:
+        """Why the turn that runs now began; None when none runs."""
+        return self._desk.running
+
+    @property
     def channel(self) -> LiveChannel | None:
         """The live channel that is open now, whoever opened it."""
         return None if self._parts is None else self._parts.channels.channel

@@ -7,7 +7,8 @@ changes at once make one update, and an open live channel is refreshed only when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 
 import trio
 from attrs import evolve, frozen
@@ -89,6 +90,8 @@ class Crew:
         self._stale_tools = trio.lowlevel.ParkingLot()
         self._tools_are_stale = False
         self._changing = trio.Lock()
+        self._change: trio.CancelScope | None = None
+        self._closed = False
         self.has_floor = False
         """Whether the floor has been given for the first time: from then on it is given back to the entry member."""
 
@@ -185,6 +188,28 @@ class Crew:
 
     # Who comes and goes.
 
+    async def close(self) -> None:
+        """From now on nobody comes or goes; a change under way is given up. Returns when it has ended."""
+        self._closed = True
+        if self._change is not None:
+            self._change.cancel()
+        async with self._changing:
+            pass
+
+    @asynccontextmanager
+    async def _one_change(self) -> AsyncIterator[None]:
+        """One change after the other, none once the crew is closed."""
+        async with self._changing:
+            with trio.CancelScope() as self._change:
+                if self._closed:
+                    self._change.cancel()
+                await trio.lowlevel.checkpoint()
+                yield
+            given_up = self._change.cancelled_caught
+            self._change = None
+        if given_up:
+            raise MemberNotRunning("the mob stopped before this was done; resume the run to see how far it came")
+
     async def spawn(self, identity: str, profile_name: str) -> MemberHost:
         """Bring a new member in, or a retired one back as its next generation, wired as its role is.
 
@@ -193,7 +218,7 @@ class Crew:
         fault = name_fault("member", identity)
         if fault is not None:
             raise UsageError(f"{identity!r} cannot be a member: {fault}")
-        async with self._changing:
+        async with self._one_change():
             present = self.hosts.get(identity)
             if present is not None and present.state not in ("retired", "stopped"):
                 raise UsageError(
@@ -218,7 +243,7 @@ class Crew:
 
     async def retire(self, identity: str) -> None:
         """Let a member finish and go; it keeps its history. MemberUnknown, MemberNotRunning, StoreError."""
-        async with self._changing:
+        async with self._one_change():
             host = self.host(identity)
             if host.state in ("retired", "stopped"):
                 raise MemberNotRunning(f"{identity} is {host.state} already")
@@ -228,7 +253,7 @@ class Crew:
 
     async def respawn(self, identity: str) -> MemberHost:
         """End the member's generation, whatever its state, and begin the next one with the same history."""
-        async with self._changing:
+        async with self._one_change():
             old = self.host(identity)
             host, _ = await self.prepare(identity, old.profile_name)
             await old.retire()

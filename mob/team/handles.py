@@ -20,10 +20,13 @@ _HUMAN = Cause("text")
 class MemberHandle:
     """One generation of a member. Get one with `mob.member(identity)`; every use of a stale one is StaleGeneration."""
 
-    def __init__(self, identity: str, generation: int, current: Callable[[], MemberHost]) -> None:
+    def __init__(
+        self, identity: str, generation: int, *, current: Callable[[], MemberHost], check_open: Callable[[], None]
+    ) -> None:
         self.identity = identity
         self.generation = generation
         self._current = current
+        self._check_open = check_open
 
     @property
     def state(self) -> str:
@@ -39,14 +42,14 @@ class MemberHandle:
     async def ask(self, text: str, *, timeout: float | None = None, images: Sequence[Image] = ()) -> Answer:
         """Say something to the member and wait for its answer, at most `timeout` seconds.
 
-        MemberNotRunning, MemberFailed, MailboxFull: it was not taken. TurnTimedOut, BudgetExceeded, ProviderError,
-        StoreError: there is no answer.
+        StaleGeneration, MemberNotRunning, MemberFailed, MailboxFull: it was not taken. TurnTimedOut, BudgetExceeded,
+        ProviderError, StoreError: there is no answer.
         """
-        return await self._host().ask(text, cause=_HUMAN, timeout=timeout, images=images)
+        return await self._open_host().ask(text, cause=_HUMAN, timeout=timeout, images=images)
 
     def tell(self, text: str, *, images: Sequence[Image] = ()) -> None:
         """Say something to the member and go on; its answer is in its history. Refusals as for `ask`."""
-        self._host().tell(text, cause=_HUMAN, images=images)
+        self._open_host().tell(text, cause=_HUMAN, images=images)
 
     async def interrupt(self) -> bool:
         """Cut what it says now. False when it says nothing."""
@@ -55,7 +58,7 @@ class MemberHandle:
     @asynccontextmanager
     async def open_live(self, options: ChannelOptions | None = None) -> AsyncIterator[LiveChannel]:
         """The member's live channel, ready, until the block is left. See Session.open_live for what it raises."""
-        async with self._host().session.open_live(options) as live:
+        async with self._open_host().session.open_live(options) as live:
             yield live
 
     def history(self) -> tuple[Turn, ...]:
@@ -86,6 +89,10 @@ class MemberHandle:
                 current=host.generation,
             )
         return host
+
+    def _open_host(self) -> MemberHost:
+        self._check_open()
+        return self._host()
 
     def _session(self) -> Session:
         session = self._host().last_session

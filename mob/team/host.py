@@ -112,9 +112,8 @@ class MemberHost:
     @property
     def talks_with_the_user(self) -> bool:
         """Whether the turn that runs now is the human's, or one by which the human was handed over."""
-        session = self.last_session
-        running = session.statistics().desk.running if session is not None else None
-        return running is not None and running.kind not in ("ask", "tell")
+        cause = self.last_session.turn_cause if self.last_session is not None else None
+        return cause is not None and cause.kind not in ("ask", "tell")
 
     # Talking with it: mob.team.post.Recipient, and what the team itself says.
 

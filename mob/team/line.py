@@ -75,6 +75,7 @@ class Line:
         hand_off: Callable[[str], Awaitable[None]],
         seen: Callable[[str], tuple[str, Turn] | None],
         changes: Changes,
+        check_open: Callable[[], None],
         on_line: set[str],
         limits: Limits,
     ) -> None:
@@ -84,6 +85,7 @@ class Line:
         self._hand_off = hand_off
         self._seen = seen
         self._changes = changes
+        self._check_open = check_open
         self._on_line = on_line
         self._limits = limits
         self._wires: dict[str, _Wire] = {}
@@ -142,6 +144,7 @@ class Line:
 
     def say_to(self, member: str, text: str) -> None:
         """Say something in writing to another member, beside the conversation; its answer is in its history."""
+        self._check_open()
         host = self._hosts.get(member)
         if host is None:
             raise MemberUnknown(f"there is no member {member!r} to talk to; there is {', '.join(self._hosts)}")
@@ -310,6 +313,7 @@ class Line:
 
     async def _listener(self) -> MemberHost:
         """The member that hears what is said now; a pending hand-over is carried out first."""
+        self._check_open()
         holder = self._machine.holder
         if self._machine.pending is not None and holder is not None:
             await self._hosts[holder].hush(self._changes)

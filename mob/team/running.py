@@ -50,6 +50,7 @@ from mob.team.post import Post, PostStatistics
 from mob.team.routetools import RouteTools
 from mob.team.state import find_turn
 from mob.team.teamlog import TeamLog, TeamLogStatistics
+from mob.team.tree import Tree
 from mob.values import Image, Usage, Via
 
 MobState = Literal["running", "draining", "cancelling", "stopped"]
@@ -60,15 +61,6 @@ _QUIET_S = 0.1
 """For so long nothing may happen before a mob counts as quiet: what was just sent must have time to arrive."""
 _DRAIN_SHARE, _WRITE_SHARE, _LAST_SHARE = 0.3, 0.2, 0.1
 """Of the time to stop in. Channels close within half of it, while the last rows are written."""
-
-
-@frozen(slots=True)
-class Tree:
-    """Where tasks live: the team's own, and the members', which end first."""
-
-    team: trio.Nursery
-    members: trio.Nursery
-    members_ended: trio.Event
 
 
 @frozen(slots=True)
@@ -118,7 +110,7 @@ class Mob:
             ids=ids,
             reach=self._reach,
             publish=self._publish,
-            nursery=tree.team,
+            nursery=tree.team.nursery,
         )
         self._crew = Crew(
             definition,
@@ -132,7 +124,7 @@ class Mob:
             make_tool=RouteTools(self._post, machine, self._publish).make,
             publish=self._publish,
             wall=wall_clock(),
-            nursery=tree.members,
+            nursery=tree.members.nursery,
         )
         self._hand_over = HandOver(
             machine,
@@ -209,6 +201,7 @@ class Mob:
         holder = self._machine.holder
         if holder is not None and holder != host.identity:
             await self._crew.host(holder).hush(self._changes)
+            self._take_nothing_new()
         move = self._machine.picked(to, f"the user asked for {to}")
         if move is not None:
             await self._log.append(move)
@@ -230,11 +223,12 @@ class Mob:
             hand_off=self.hand_off,
             seen=self._seen,
             changes=self._changes,
+            check_open=self._take_nothing_new,
             on_line=self._on_line,
             limits=self._limits,
         )
         try:
-            await self._tree.team.start(line.run, open_channels)
+            await self._tree.team.nursery.start(line.run, open_channels)
             yield line
         finally:
             await line.aclose()
@@ -297,8 +291,8 @@ class Mob:
         self._restore_budgets()
         facts = {host.identity: reach.as_facts() for host, reach in prepared}
         self._publish(MobStarted(mob=self.definition.id, run=self.run_id, members=facts))
-        self._tree.team.start_soon(self._hand_over.run)
-        self._tree.team.start_soon(crew.keep_tools)
+        self._tree.team.nursery.start_soon(self._hand_over.run)
+        self._tree.team.nursery.start_soon(crew.keep_tools)
         await crew.start(hosts)
         await self._start_floor()
 
@@ -340,21 +334,25 @@ class Mob:
     async def stop(self, reason: str = "done", *, drain: bool = True) -> None:
         """Stop the mob, from any state, within `limits.shutdown_timeout_s`; `drain` False leaves out the first stage.
 
-        Called again, it waits for the first call. What is left undone is in the log as such.
+        Called again, it waits for the first call. Once begun, stopping goes on though the caller is cancelled. What is
+        left undone is in the log as such.
         """
-        if self.state != "running":
-            await self._stopped.wait()
-            return
+        if self.state == "running":
+            self.state = "draining"
+            self._tree.root.start_soon(self._stop, reason, drain)
+        await self._stopped.wait()
+
+    async def _stop(self, reason: str, drain: bool) -> None:  # noqa: FBT001 - start_soon
         bound = self._limits.shutdown_timeout_s
         with trio.CancelScope(shield=True):
-            self.state = "draining"
             with trio.move_on_after(bound * _DRAIN_SHARE if drain else 0):
                 await self.wait_quiet()
             self.state = "cancelling"
+            await self._crew.close()
             for host in self._crew:
                 host.cancel(within_s=bound * _WRITE_SHARE)
-            self._tree.members.cancel_scope.cancel()
-            await self._tree.members_ended.wait()
+            await self._tree.members.cancel()
+            await self._tree.team.cancel()
             with trio.move_on_after(bound * _LAST_SHARE):
                 await self._write_stop(reason)
             self.state = "stopped"
@@ -371,10 +369,13 @@ class Mob:
     # What its parts ask of it.
 
     def _handle(self, host: MemberHost) -> MemberHandle:
-        return MemberHandle(host.identity, host.generation, lambda: self._open_host(host.identity))
-
-    def _open_host(self, identity: str) -> MemberHost:
-        return self._crew.host(identity)
+        identity = host.identity
+        return MemberHandle(
+            identity,
+            host.generation,
+            current=lambda: self._crew.host(identity),
+            check_open=self._take_nothing_new,
+        )
 
     def _holder(self) -> str:
         self._take_nothing_new()
@@ -406,9 +407,14 @@ class Mob:
 
     def _publish(self, event: RunEvent) -> RunEvent:
         stamped = self._bus.publish(event)
-        spoken = isinstance(event, _SPEECH) or (isinstance(event, MemberChanged) and event.state in _SPEAKING)
-        if spoken and event.member is not None and self._crew.host(event.member).talks_with_the_user:
-            self._machine.spoke(event.member)
+        landing = self._machine.landing
+        if (
+            landing is not None
+            and event.member == landing.holder
+            and _is_speech(event)
+            and self._crew.host(landing.holder).talks_with_the_user
+        ):
+            self._machine.spoke(landing.holder)
             self._hand_over.check()
         self._changes.happened()
         return stamped
@@ -419,3 +425,7 @@ class Mob:
             self._hand_over.moved(stored.row)
         self._hand_over.check()
         self._changes.happened()
+
+
+def _is_speech(event: RunEvent) -> bool:
+    return isinstance(event, _SPEECH) or (isinstance(event, MemberChanged) and event.state in _SPEAKING)

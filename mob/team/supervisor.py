@@ -4,7 +4,8 @@
     ├─ the run's log                 the store's own writer
     ├─ members                       one host each; a crash ends that member's generation only
     │   └─ session                   mailbox, turn, live channel: all in the generation's scope
-    └─ the team's own tasks          hand-overs, tells under way, tools kept up to date, the human's line
+    ├─ the team's own tasks          hand-overs, tells under way, tools kept up to date, the human's line
+    └─ stopping                      once it is asked for, whoever asks
 
 Nothing is spawned outside this tree.
 """
@@ -22,7 +23,8 @@ from mob.store.port import Store
 from mob.team.floor import FloorMachine
 from mob.team.host import MemberHost
 from mob.team.opening import open_past
-from mob.team.running import Mob as Mob, Tree
+from mob.team.running import Mob as Mob
+from mob.team.tree import Tree, open_branch
 
 
 @asynccontextmanager
@@ -52,9 +54,8 @@ async def open_supervisor(
     )
     opened = open_past(definition, machine, store=store, run_id=run_id, resume=resume, seed=seed)
     failure: Exception | None = None
-    async with opened as run, trio.open_nursery() as team:
-        members, members_ended = await team.start(_host_members)
-        tree = Tree(team, members, members_ended)
+    async with opened as run, trio.open_nursery() as root:
+        tree = Tree(root, await root.start(open_branch), await root.start(open_branch))
         mob = Mob(definition, run, machine, hosts, on_line, dialler=dialler, tree=tree)
         reason = "cancelled"
         try:
@@ -64,18 +65,7 @@ async def open_supervisor(
         except Exception as error:  # kept aside, so that it does not come out of the nursery as a group
             failure, reason = error, "failed"
         finally:
-            await mob.stop(reason, drain=reason == "done")
-            team.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await mob.stop(reason, drain=reason == "done")
     if failure is not None:
         raise failure
-
-
-async def _host_members(*, task_status: trio.TaskStatus[tuple[trio.Nursery, trio.Event]]) -> None:
-    """A nursery for the members alone, so that they can be ended before the team's own tasks are."""
-    ended = trio.Event()
-    try:
-        async with trio.open_nursery() as members:
-            task_status.started((members, ended))
-            await trio.sleep_forever()
-    finally:
-        ended.set()
