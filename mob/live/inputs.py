@@ -8,7 +8,7 @@ own: every input is handled at a `now`, and `Tick` says that nothing but time ha
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import frozen
 
 from mob.errors import MobError, ProviderError
 from mob.history.items import ToolResult
@@ -194,7 +194,7 @@ class ToolOutcome:
 class AudioLost:
     """Audio of these items was thrown away before the client took it."""
 
-    item_ids: tuple[str, ...] = field(converter=tuple)
+    item_ids: tuple[str, ...]
 
 
 @frozen(slots=True)

@@ -110,6 +110,7 @@ class Links:
         self.overrides = Overrides()
         self.continuity: Continuity = "fresh"
         self.close_reason: str | None = None
+        self.failure: ProviderError | None = None
         self.tries = 0
         self.entered = 0.0
         self._epochs = 0
@@ -300,7 +301,7 @@ class Links:
         context.emit(HangUp(epoch, "lost"))
         self.link = None
         if error.recovery == "fatal" or tries_left <= 0:
-            self.end(error.provider_code or error.code, error.message)
+            self.end(error.provider_code or error.code, error.message, error)
         else:
             self._retry(error, was_ready=was_ready)
         return True
@@ -351,13 +352,18 @@ class Links:
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
-    def end(self, code: str, message: str, *, recovery: Literal["fatal"] | None = "fatal") -> None:
-        """End the channel; with `recovery` it reaches the client as an error first."""
+    def end(self, code: str, message: str, error: ProviderError | None = None) -> None:
+        """End the channel because of a fault: it reaches the client as an error first."""
+        if self.open:
+            self.failure = error or ProviderError(message, recovery="fatal", provider_code=code)
+            self._context.report(code, message, "fatal")
+            self.close(code)
+
+    def close(self, code: str) -> None:
+        """End the channel."""
         if not self.open:
             return
         context = self._context
-        if recovery is not None:
-            context.report(code, message, recovery)
         self._move("ended")
         self.close_reason = code
         self._dial_at = self._standby_at = self._ends_at = float("inf")
@@ -387,7 +393,7 @@ class Links:
         """Look at every deadline. Gives a link that has taken too long."""
         now = self._context.now
         if now >= self._ends_at:
-            self.end("ttl", "the channel's time is over", recovery=None)
+            self.close("ttl")
         if now >= self._dial_at and self.link is None:
             self._use(self._dial())
         if now >= self._standby_at and self.state == "ready" and self.standby is None:

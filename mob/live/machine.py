@@ -102,7 +102,7 @@ class ChannelMachine:
             inputs.Played: self._played,
             inputs.Refresh: self._refresh,
             inputs.GiveToolResult: self._give_tool_result,
-            inputs.Close: lambda what: self.links.end(what.reason, what.reason, recovery=None),
+            inputs.Close: lambda what: self.links.close(what.reason),
             inputs.Fail: lambda what: self.links.end(what.code, what.message),
             inputs.ConnectionOpened: lambda what: self.links.opened(what.epoch),
             inputs.ConnectionLost: lambda what: self._lost(what.epoch, what.error),

@@ -1,0 +1,267 @@
+"""LiveChannel: one open realtime conversation with a member, as its client holds it.
+
+The client speaks by `send_*`, listens with `async for`, and reports what was played with `played`. Nothing that the
+client does, cancelling a call included, harms the channel: a command is done, or refused and has changed nothing.
+What the states, the cut and the commit mean is told in `mob.live.machine` and the modules it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import overload
+
+import trio
+from attrs import frozen
+
+from mob.definition.model import ModelCapabilities
+from mob.errors import LiveClosed, UsageError
+from mob.history.items import Turn
+from mob.ids import Ids
+from mob.live import inputs
+from mob.live.buffer import BufferStatistics, ClientBuffer
+from mob.live.connection import ConnectionStatistics, Connector, WebSocketConnector
+from mob.live.events import AudioDelta, LiveEvent
+from mob.live.machine import ChannelMachine, MachineStatistics
+from mob.live.network import Endpoint, Network
+from mob.live.ports import ChannelOptions, Prompt, SessionPort
+from mob.live.pump import Pump, Waiter
+from mob.live.watchdog import Watchdog
+from mob.values import Continuity, Image, ToolSchema
+
+
+@frozen(slots=True)
+class ChannelStatistics:
+    """The machine's state and counts, what waits for whom, and what the connection has carried."""
+
+    machine: MachineStatistics
+    buffer: BufferStatistics
+    connection: ConnectionStatistics | None
+    commits_waiting: int
+
+
+class LiveChannel:
+    """One live channel. Made by a session; `run` is its whole life."""
+
+    def __init__(
+        self,
+        port: SessionPort,
+        *,
+        endpoint: Endpoint,
+        network: Network,
+        model: ModelCapabilities,
+        ids: Ids,
+        options: ChannelOptions,
+        wall: Callable[[], float],
+        connector: Connector | None = None,
+    ) -> None:
+        """A channel to `model` at `endpoint`, not open yet. `connector` replaces the WebSocket (tests do).
+
+        NotRealtime when the model's wire is not one of ours.
+        """
+        limits = options.limits
+        watchdog = Watchdog()
+        self._port = port
+        self._ids = ids
+        self._options = options
+        self._machine = ChannelMachine(channel_id=ids.new("live"), ids=ids, model=model, tools=port, options=options)
+        self._pump = Pump(
+            self._machine,
+            port,
+            connector or WebSocketConnector(endpoint, network, model, limits, watchdog),
+            watchdog,
+            ClientBuffer(max_control=limits.max_client_events, max_audio_bytes=limits.max_client_audio_bytes),
+            wall,
+        )
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The channel's life: started when it is ready, returns when it has ended.
+
+        ProviderUnreachable, ProviderRefused when it could not be opened. Cancelled, it closes within
+        `close_timeout_s`: turns that can be committed are.
+        """
+        await self._pump.run(task_status)
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def session_id(self) -> str:
+        """The session that this channel delivers."""
+        return self._port.session_id
+
+    @property
+    def channel_id(self) -> str:
+        """The channel's own id; it stays the same when the connection is replaced."""
+        return self._machine.context.channel_id
+
+    @property
+    def epoch(self) -> int:
+        """The generation of the connection: it rises by one with each new connection to the provider."""
+        return self._machine.context.epoch
+
+    @property
+    def connected(self) -> bool:
+        """Whether the channel is ready now; False while it reopens, and for good once it has ended."""
+        return self._machine.state == "ready"
+
+    @property
+    def capabilities(self) -> ModelCapabilities:
+        """What the catalogue says of the model."""
+        return self._machine.context.model
+
+    @property
+    def continuity(self) -> Continuity:
+        """What the provider was told of the past when the connection was last opened."""
+        return self._machine.links.continuity
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the provider will end this connection, unix seconds; mob replaces it before. None: it names no limit."""
+        return self._machine.links.expires_at
+
+    @property
+    def input_rate(self) -> int:
+        """What `send_audio` takes: PCM16 little-endian mono at this many Hz."""
+        return self._machine.context.config.input_rate
+
+    @property
+    def output_rate(self) -> int:
+        """What `AudioDelta` brings: PCM16 little-endian mono at this many Hz."""
+        return self._machine.context.config.output_rate
+
+    def statistics(self) -> ChannelStatistics:
+        """As of now."""
+        connection = self._pump.connection
+        return ChannelStatistics(
+            machine=self._machine.statistics(),
+            buffer=self._pump.buffer.statistics(),
+            connection=None if connection is None else connection.statistics(),
+            commits_waiting=self._pump.jobs_waiting,
+        )
+
+    # -- speaking --------------------------------------------------------------------------------------------------
+
+    async def send_audio(self, pcm: bytes) -> None:
+        """The user's speech: PCM16 little-endian mono at `input_rate` Hz, in pieces of any size (20 ms is good).
+
+        Does not wait. While the channel reopens it is kept, within bounds, and sent when the channel is ready again.
+        LiveRejected (wrong_format, too_large, unsupported, not_ready), LiveClosed.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if pcm:
+            self._pump.send_audio(bytes(pcm))
+
+    async def send_text(self, text: str) -> None:
+        """A typed user turn: it interrupts a spoken answer and is answered at once. LiveRejected, LiveClosed."""
+        await self._tell(inputs.SendText(text))
+
+    async def send_image(self, image: Image) -> None:
+        """A picture (PNG or JPEG) that goes with the user's next turn. LiveRejected, LiveClosed."""
+        await self._tell(inputs.SendImage(image))
+
+    async def commit(self) -> None:
+        """The user's turn is over (manual turns only). LiveRejected (wrong_mode, empty_commit), LiveClosed."""
+        await self._tell(inputs.CommitInputAudio())
+
+    async def clear(self) -> None:
+        """Forget the audio sent since the last turn. LiveClosed."""
+        await self._tell(inputs.ClearInputAudio())
+
+    async def interrupt(self, reason: str = "client") -> None:
+        """Stop the answer, spoken or written; what was heard of it is settled. Nothing when there is none."""
+        await self._tell(inputs.Interrupt(reason))
+
+    async def truncate(self, item_id: str, ms: int) -> None:
+        """Playing of this item stopped at `ms`: the answer ends there.
+
+        LiveRejected (nothing_to_truncate, beyond_received).
+        """
+        await self._tell(inputs.Truncate(item_id, ms))
+
+    async def send_tool_result(self, call_id: str, output: str) -> None:
+        """Answer a `ToolCall` whose `external` is True, once. LiveRejected (unknown_call)."""
+        await self._tell(inputs.GiveToolResult(call_id, output))
+
+    async def refresh(
+        self,
+        *,
+        instructions: str | None = None,
+        tools: Sequence[ToolSchema] | None = None,
+        voice: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """Change instructions and tools on the open channel; they hold from the next answer on, and after reopening.
+
+        ReopenRequired, naming the fields, for another model or provider, and for another voice once it has spoken.
+        """
+        await self._tell(inputs.Refresh(instructions, None if tools is None else tuple(tools), voice, model, provider))
+
+    @overload
+    def played(self, event: AudioDelta, /) -> None: ...
+    @overload
+    def played(self, item_id: str, ms: int, /) -> None: ...
+    def played(self, what: AudioDelta | str, ms: int | None = None, /) -> None:
+        """The receipt: this piece, or this item up to `ms`, was played to the human. Never waits, never fails.
+
+        Receipts only move forward, and never beyond what was received.
+        """
+        if isinstance(what, AudioDelta):
+            duration = len(what.pcm) * 500 / self.output_rate
+            item_id, position = what.item_id, -int(-(what.start_ms + duration) // 1)
+        elif ms is None:
+            raise UsageError("played() takes an AudioDelta, or an item id and the milliseconds of it that were played")
+        else:
+            item_id, position = what, ms
+        if not self._pump.ended.is_set():
+            self._pump.feed(inputs.Played(item_id, position))
+
+    async def _tell(self, what: inputs.Input) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._pump.feed(what)
+
+    async def prompt(self, prompt: Prompt) -> Turn:
+        """Put a turn to the member and wait until it is committed. For the session.
+
+        Its place among the turns is the session's to give (`admit_turn`). When the caller is cancelled the turn is
+        withdrawn. LiveRejected, LiveClosed, and what the session raises when it does not admit the turn.
+        """
+        turn_id, waiter = self._ids.new("turn"), Waiter()
+        self._pump.waiters[turn_id] = waiter
+        try:
+            await self._tell(inputs.PutPrompt(turn_id, prompt))
+            await waiter.done.wait()
+        except trio.Cancelled:
+            if not self._pump.ended.is_set():
+                self._pump.feed(inputs.Withdraw(turn_id))
+            raise
+        finally:
+            self._pump.waiters.pop(turn_id, None)
+        if waiter.error is not None:
+            raise waiter.error
+        if waiter.turn is None:
+            raise LiveClosed("the channel ended before this turn did", reason="closed")
+        return waiter.turn
+
+    # -- listening -------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[LiveEvent]:
+        return self
+
+    async def __anext__(self) -> LiveEvent:
+        """The next event. After the end, the events that were not read yet, for `keep_closed_s`; then it stops."""
+        if trio.current_time() > self._pump.ended_at + self._options.limits.keep_closed_s:
+            self._pump.buffer.clear()
+        event = await self._pump.buffer.get()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def close(self, reason: str = "client_closed") -> None:
+        """End the channel and wait until it has. May be called again, by anybody, at any time.
+
+        What was heard of an answer in progress is committed; running calls are cancelled. Takes no longer than
+        twice `close_timeout_s`.
+        """
+        if not self._pump.ended.is_set():
+            self._pump.feed(inputs.Close(reason))
+        await self._pump.ended.wait()
