@@ -110,7 +110,13 @@ async def dialled(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rehearsal.serve_stream, server)
         socket = await trio_websocket.wrap_client_stream(
-            nursery, client, "rehearsal", target, subprotocols=list(subprotocols), extra_headers=list(headers)
+            nursery,
+            client,
+            "rehearsal",
+            target,
+            subprotocols=list(subprotocols),
+            extra_headers=list(headers),
+            max_message_size=16 * 1024 * 1024,
         )
         yield Wire(socket)
         with trio.move_on_after(1):
