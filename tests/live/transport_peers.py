@@ -73,7 +73,10 @@ class SansIoPeer:
 
     async def accept(self):
         while self.protocol.state is State.CONNECTING:
-            self.protocol.receive_data(await self.stream.receive_some(65536))
+            data = await self.stream.receive_some(65536)
+            if not data:
+                raise EOFError
+            self.protocol.receive_data(data)
             for request in self.protocol.events_received():
                 self.path, self.headers = request.path, {k.lower(): v for k, v in request.headers.raw_items()}
                 self.protocol.send_response(self.protocol.accept(request))
@@ -220,7 +223,7 @@ class TrioWebSocketDriver:
         self._leaving = self._leaving or (code, reason)
         with trio.move_on_after(self._limits.close_timeout_s):
             while self._outbox and not self._aborted and not self._connection.closed:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             await self._connection.aclose(code, reason)
         await trio.aclose_forcefully(self._stream)
 
