@@ -1,4 +1,4 @@
-"""One chat request over HTTP, streamed as neutral events. Bytes come from the Network port, so memory streams do too.
+"""Chat requests over HTTP, streamed as neutral events. Bytes come from the Network port, so memory streams do too.
 
 httpcore2 does HTTP; this adapts our network to its backend port, bounds what it reads, and makes typed errors of what
 goes wrong. The caller bounds the time: a cancelled request closes its connection.
@@ -10,7 +10,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from mob.providers.openai_chat.client import ChatRequest, ChatStream, fault_from
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BODY = 64 * 1024
+_LAST_CHUNK_S = 0.1
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -32,7 +33,7 @@ class ChatAnswer:
     """The answer as it comes: iterate for neutral events; the last one is a ResponseEnded."""
 
     def __init__(self, response: httpcore2.Response, stream: ChatStream, hide: Callable[[str], str]) -> None:
-        self._chunks = cast("AsyncGenerator[bytes]", aiter(response.aiter_stream()))
+        self._chunks = _chunks(response)
         self._stream = stream
         self._hide = hide
         self._events: deque[WireEvent] = deque()
@@ -55,7 +56,12 @@ class ChatAnswer:
                 return event
 
     async def aclose(self) -> None:
-        """Stop reading. `stream_chat` does this."""
+        """Stop reading. When all was said, wait a moment for the body's end, so that the connection can be kept."""
+        with suppress(httpcore2.NetworkError, httpcore2.RemoteProtocolError):
+            if self._stream.ended:
+                with trio.move_on_after(_LAST_CHUNK_S, shield=True):
+                    async for _ in self._chunks:
+                        pass
         with trio.CancelScope(shield=True):
             await self._chunks.aclose()
 
@@ -72,43 +78,80 @@ class ChatAnswer:
         return self._stream.receive_bytes(chunk)
 
 
-@asynccontextmanager
-async def stream_chat(endpoint: Endpoint, request: ChatRequest, network: Network) -> AsyncIterator[ChatAnswer]:
-    """Send the request; leaving the block closes the connection.
+class ChatConnections:
+    """Connections to chat endpoints, kept from one request to the next: a TLS handshake costs three round trips.
 
-    ProviderUnreachable: no connection. ProviderRefused: an HTTP status other than 200, with its recovery and
-    `retry_after_s`. Redirects are refused, since a key must not follow one. What the endpoint keeps secret is in no
-    error, not even when the server repeats it.
+    Made by `open_chat`; for one request at a time.
     """
-    url = _address(endpoint, request)
-    headers = _headers_for(endpoint, request, url)
-    hide = _hider(endpoint)
-    pool = httpcore2.AsyncConnectionPool(
-        ssl_context=network.tls_context() if url.scheme == b"https" else None,
-        network_backend=_Backend(network),
-        max_keepalive_connections=0,
-    )
-    async with pool:
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._backend = _Backend(network)
+        self._pools: dict[bytes, httpcore2.AsyncConnectionPool] = {}
+
+    @asynccontextmanager
+    async def stream(self, endpoint: Endpoint, request: ChatRequest) -> AsyncIterator[ChatAnswer]:
+        """Send the request; the answer is to be read within the block.
+
+        ProviderUnreachable: no connection. ProviderRefused: an HTTP status other than 200, with its recovery and
+        `retry_after_s`. Redirects are refused, since a key must not follow one. What the endpoint keeps secret is in
+        no error, not even when the server repeats it.
+        """
+        url = _address(endpoint, request)
+        headers = _headers_for(endpoint, request, url)
+        hide = _hider(endpoint)
+        post = httpcore2.Request("POST", url, headers=list(headers.items()), content=request.body)
         try:
-            post = httpcore2.Request("POST", url, headers=list(headers.items()), content=request.body)
-            response = await pool.handle_async_request(post)
+            response = await self._send(post)
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
             said = f"no answer from {url.host.decode()}: {_said(error)}"
             raise ProviderUnreachable(said, recovery="retry") from error
-        if response.status != 200:
-            await _refuse(response, hide)
-        kind = _headers(response).get("content-type", "")
-        answer = ChatAnswer(response, ChatStream(streamed="json" not in kind), hide)
         try:
-            yield answer
+            if response.status != 200:
+                await _refuse(response, hide)
+            kind = _headers(response).get("content-type", "")
+            async with aclosing(ChatAnswer(response, ChatStream(streamed="json" not in kind), hide)) as answer:
+                yield answer
         finally:
-            await answer.aclose()
+            await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close them all. `open_chat` does this."""
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    async def _send(self, post: httpcore2.Request) -> httpcore2.Response:
+        """Send it, again where a kept connection turns out to be closed: the server took its leave meanwhile."""
+        pool = self._pool(post.url.scheme)
+        opened = self._backend.opened
+        try:
+            return await pool.handle_async_request(post)
+        except (httpcore2.NetworkError, httpcore2.RemoteProtocolError):
+            if self._backend.opened > opened:
+                raise
+            return await pool.handle_async_request(post)
+
+    def _pool(self, scheme: bytes) -> httpcore2.AsyncConnectionPool:
+        if scheme not in self._pools:
+            self._pools[scheme] = httpcore2.AsyncConnectionPool(
+                ssl_context=self._network.tls_context() if scheme == b"https" else None,
+                network_backend=self._backend,
+                max_keepalive_connections=1,
+            )
+        return self._pools[scheme]
+
+
+@asynccontextmanager
+async def open_chat(network: Network) -> AsyncIterator[ChatConnections]:
+    """Connections to chat endpoints on this network; leaving the block closes them."""
+    async with aclosing(ChatConnections(network)) as connections:
+        yield connections
 
 
 async def _refuse(response: httpcore2.Response, hide: Callable[[str], str]) -> NoReturn:
     body = b""
     try:
-        async with aclosing(cast("AsyncGenerator[bytes]", aiter(response.aiter_stream()))) as chunks:
+        async with aclosing(_chunks(response)) as chunks:
             async for chunk in chunks:
                 body += chunk
                 if len(body) > _MAX_ERROR_BODY:
@@ -180,6 +223,10 @@ def _hider(endpoint: Endpoint) -> Callable[[str], str]:
     return hide
 
 
+def _chunks(response: httpcore2.Response) -> AsyncGenerator[bytes]:
+    return cast("AsyncGenerator[bytes]", aiter(response.aiter_stream()))
+
+
 def _headers(response: httpcore2.Response) -> Mapping[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
 
@@ -193,6 +240,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self.opened = 0
 
     async def connect_tcp(
         self,
@@ -203,6 +251,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """Connect; TLS comes later, by `start_tls`."""
+        self.opened += 1
         return _Stream(await self._network.connect(host, port, tls=False))
 
     async def sleep(self, seconds: float) -> None:
@@ -254,5 +303,15 @@ class _Stream(httpcore2.AsyncNetworkStream):
         return _Stream(secure)
 
     def get_extra_info(self, info: str) -> Any:
-        """Whether the stream can be read is not known here; nothing else is asked that matters."""
-        return False if info == "is_readable" else None
+        """Only `is_readable`, which is asked of a kept connection: it has news, and that can only be its end."""
+        return _is_readable(self._stream) if info == "is_readable" else None
+
+
+def _is_readable(stream: trio.abc.Stream) -> bool:
+    match stream:
+        case trio.SSLStream(transport_stream=inner):
+            return _is_readable(inner)
+        case trio.SocketStream():
+            return stream.socket.is_readable()
+        case _:
+            return False

