@@ -41,7 +41,7 @@ _NAME = "agent"
 @asynccontextmanager
 async def connect_realtime(
     *,
-    model: str,
+    model: str | ModelCapabilities,
     provider: str | None = None,
     voice: str | None = None,
     instructions: str = "",
@@ -56,14 +56,25 @@ async def connect_realtime(
 ) -> AsyncIterator[LiveChannel]:
     """A live channel to a realtime model, ready, for as long as the block lasts.
 
-    `tools`: a callable is offered by its signature and docstring and run here; of a ToolSchema the calls come as
-    `ToolCall` events with `external` True, to be answered with `send_tool_result`. `base_url` (http or https, ending
-    in the API's root) dials somewhere else than the provider; no key is then required. `ttl_s` bounds the channel's
-    life in seconds. Keys come from the environment (`environ`) only.
+    `model`: an id of the catalogue, or the capabilities of a model that it does not know. `tools`: a callable is
+    offered by its signature and docstring and run here; of a ToolSchema the calls come as `ToolCall` events with
+    `external` True, to be answered with `send_tool_result`. `base_url` (http or https, ending in the API's root)
+    dials somewhere else than the provider; no key is then required. `ttl_s` bounds the channel's life in seconds.
+    Keys come from the environment (`environ`) only.
 
     NotRealtime, CredentialMissing, UsageError, ProviderUnreachable, ProviderRefused.
     """
-    definition = _definition(model, provider, voice, instructions, turn_detection, output, params, base_url)
+    profile = Profile(
+        _NAME,
+        model if isinstance(model, str) else model.id,
+        provider=provider,
+        instructions=instructions,
+        voice=voice,
+        turn_detection=TurnDetectionSpec(turn_detection) if isinstance(turn_detection, str) else turn_detection,
+        output=output,
+        params=dict(params or {}),
+    )
+    definition = _definition(profile, model, base_url)
     profile = definition.profiles[_NAME]
     capabilities = capabilities_for(profile, definition)
     dialler = _Direct(definition, os.environ if environ is None else environ, network or TcpNetwork())
@@ -126,30 +137,13 @@ class _Direct:
         return Endpoint(provider.base_url, key, dict(provider.headers))
 
 
-def _definition(
-    model: str,
-    provider: str | None,
-    voice: str | None,
-    instructions: str,
-    turn_detection: TurnMode | TurnDetectionSpec | None,
-    output: Modality | None,
-    params: Mapping[str, Any] | None,
-    base_url: str | None,
-) -> MobDefinition:
-    profile = Profile(
-        _NAME,
-        model,
-        provider=provider,
-        instructions=instructions,
-        voice=voice,
-        turn_detection=TurnDetectionSpec(turn_detection) if isinstance(turn_detection, str) else turn_detection,
-        output=output,
-        params=dict(params or {}),
-    )
-    definition = MobDefinition("realtime", {_NAME: profile}, {_NAME: Member(_NAME, _NAME)})
+def _definition(profile: Profile, model: str | ModelCapabilities, base_url: str | None) -> MobDefinition:
+    """A team of one, dialled at `base_url` when there is one."""
+    models = {} if isinstance(model, str) else {model.id: model}
+    definition = MobDefinition("realtime", {_NAME: profile}, {_NAME: Member(_NAME, _NAME)}, models=models)
     if base_url is None:
         return definition
-    name = provider or capabilities_for(profile, definition).provider
+    name = profile.provider or capabilities_for(profile, definition).provider
     return evolve(
         definition,
         profiles={_NAME: evolve(profile, provider=name)},
