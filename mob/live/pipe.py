@@ -187,6 +187,10 @@ class StreamPipe:
             self._waits.add(scope)
             try:
                 return await wait
+            except trio.ClosedResourceError as error:
+                if self._closed:
+                    raise
+                raise trio.BrokenResourceError("the stream was closed by somebody else") from error
             finally:
                 self._waits.discard(scope)
         await trio.aclose_forcefully(self._stream)

@@ -309,6 +309,8 @@ class WebSocketTransport:
         try:
             while not self._gone:
                 if self._work() and not self._writing:
+                    # Cancelled before a write has begun, nothing is torn: `aclose` can still say goodbye.
+                    await trio.lowlevel.checkpoint_if_cancelled()
                     await self._flush()
                 else:
                     await self._writer_waits.park()

@@ -503,3 +503,17 @@ async def test_tls_at_both_ends_in_memory():
             closing.start_soon(client.aclose)
             closing.start_soon(accepted[0].aclose)
         nursery.cancel_scope.cancel()
+
+
+@LINKS
+async def test_what_was_queued_when_the_channel_is_cancelled_is_still_sent_before_the_goodbye(link):
+    """A channel says its last words and leaves its nursery in one breath."""
+    async with conversation(link=link, writer=False) as (transport, peer), trio.open_nursery() as nursery:
+        async with trio.open_nursery() as channel:
+            channel.start_soon(transport.run_writer)
+            await trio.testing.wait_all_tasks_blocked()
+            transport.send_nowait("last words")
+            channel.cancel_scope.cancel()
+        nursery.start_soon(transport.aclose, 1000, "bye")
+        assert await peer.get() == "last words"
+        assert await peer.wait_closed() == (1000, "bye")
