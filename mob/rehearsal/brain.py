@@ -40,7 +40,7 @@ from mob.rehearsal.phrases import (
     readable,
     small_talk,
 )
-from mob.rehearsal.routing import requested, route_of, tool_words, weigh
+from mob.rehearsal.routing import asks_for_somebody, requested, route_of, tool_words, weigh
 from mob.rehearsal.scene import Moment, Result, Scene, read_scene
 from mob.rehearsal.slots import fill_arguments
 from mob.rehearsal.words import Index, Sentence
@@ -156,9 +156,11 @@ class Brain:
         """Greets, says why it was called, and answers at once when it has a sentence for that."""
         found = _REASON.search(note)
         reason = " ".join((found[1] if found else note).split())
+        hello = f"Hello, this is {self._name}." if self._name else "Hello!"
+        if asks_for_somebody(reason):
+            return f"{hello} How can I help?"
         told = known(scene.instructions)
         fits = Index([s.found_by for s in told]).fit(reason)
-        hello = f"Hello, this is {self._name}." if self._name else "Hello!"
         answer = _answer(told, fits) if fits.max(initial=0.0) >= _SENTENCE_FITS else "How can I help?"
         return f"{hello} I was told: {as_speech(reason)} {answer}"
 

@@ -12,6 +12,7 @@ from attrs import evolve
 from mob.rehearsal.words import Sentence, plain_words, sentences, word_set
 
 MOST_SENTENCES = 3
+_TEAM_HEADING = "Your team"
 _MOST_OUTPUT = 1200
 
 _ORDER_WORDS = word_set(
@@ -35,11 +36,14 @@ _TURNED = (
 )
 
 _FAILURE = re.compile(
-    r"^\W*(?:the (?:tool|call|member|message|request)\b.{0,80}?\b(?:fail|refus|cancel|not |timed|denied)"
-    r"|error|failed|failure|cancelled|canceled|timed? ?out|denied|refused|not allowed|cannot|could not|unable|no such"
-    r"|no tool|unknown|invalid|missing|bad arguments|still running"
-    r"|[\w ]{1,40} (?:failed|timed out|raised|was (?:refused|cancelled|denied)|could not|is not running"
-    r"|cannot be (?:reached|asked|called)|did not (?:answer|end|work)))",
+    # What any tool may say at the beginning …
+    r"^\W*(?:error|failed|failure|cancelled|canceled|timed? ?out|denied|refused|not allowed|cannot|could not|unable"
+    r"|no such|no tool|unknown|invalid|missing|bad arguments|still running|this request has travelled|the floor goes"
+    r"|the topology|the (?:tool|call|member|message|request)\b.{0,80}?\b(?:fail|refus|cancel|not |timed|denied)"
+    # … and what is said of a tool or a member by its name, which is one word.
+    r"|[\w-]{1,64} (?:failed|timed out|raised|was (?:not run|refused|cancelled|denied|interrupted)"
+    r"|could not|has no route|is not running|is stopping|is \w+ and takes|has \d+ messages|answered with nothing|does not have the floor"
+    r"|cannot (?:be )?(?:reach|ask|call|take|hand)|did not (?:answer|end|speak|work)))",
     re.IGNORECASE | re.DOTALL,
 )
 _GREETING_WORDS = word_set(
@@ -84,7 +88,7 @@ def known(instructions: str) -> list[Sentence]:
     "You are the host." becomes "I am the host."; orders are left out.
     """
     out = []
-    for sentence in sentences(instructions):
+    for sentence in _own_words(instructions):
         if not is_order(sentence.text):
             out.append(sentence)
         elif _ABOUT_IT.match(sentence.text):
@@ -94,7 +98,12 @@ def known(instructions: str) -> list[Sentence]:
 
 def facts(instructions: str) -> list[Sentence]:
     """`known` without what is said of the model itself."""
-    return [sentence for sentence in sentences(instructions) if not is_order(sentence.text)]
+    return [sentence for sentence in _own_words(instructions) if not is_order(sentence.text)]
+
+
+def _own_words(instructions: str) -> list[Sentence]:
+    """What the author wrote: not the list of the team that stands at the end of a member's instructions."""
+    return [sentence for sentence in sentences(instructions) if sentence.heading != _TEAM_HEADING]
 
 
 def _first_person(sentence: str) -> str:

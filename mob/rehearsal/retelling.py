@@ -31,9 +31,14 @@ def scene_of_items(params: ResponseParams, items: Iterable[ConversationItem], he
 
 
 def scene_of_request(request: ChatServerRequest) -> Scene:
-    """A chat completion request as a Scene: the system messages that lead are the instructions."""
+    """A chat completion request as a Scene: the system messages that lead are the instructions.
+
+    When nothing follows them the last is what there is to react to, such as the note of a hand-over.
+    """
     messages = request.messages
     leading = next((i for i, m in enumerate(messages) if m.role not in ("system", "developer")), len(messages))
+    if leading == len(messages) > 1:
+        leading -= 1
     return Scene(
         instructions="\n\n".join(message.text for message in messages[:leading]),
         entries=tuple(entry for message in messages[leading:] for entry in _entries_of_message(message)),

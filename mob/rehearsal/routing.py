@@ -18,6 +18,7 @@ _PREFIXES: tuple[tuple[str, Verb], ...] = (("ask_", "ask"), ("tell_", "tell"), (
 _WEIGHT: dict[Verb, float] = {"ask": 1.0, "hand_off": 0.7, "tell": 0.5}
 _ARGUMENT_BONUS = 0.08
 _VERB_BONUS = 0.15
+_SHORT = 4
 
 _WHO = r"(?:the |our |your |my )?(?P<who>[\w][\w '’-]{0,60}?)"
 _END = r"(?: (?:about|please|again|now|for)\b|[.,!?]|$)"
@@ -74,6 +75,13 @@ def requested(question: str, tools: Sequence[ToolSchema]) -> tuple[ToolSchema, s
                 what = (found.groupdict().get("what") or "").strip()
                 return tool, what or question
     return None
+
+
+def asks_for_somebody(text: str) -> bool:
+    """Whether a text does nothing but ask to be put through: then there is nothing in it to answer."""
+    return len(content_words(text)) <= _SHORT and any(
+        verb == "hand_off" and pattern.search(text) for verb, pattern in _REQUESTS
+    )
 
 
 def _named(who: str, tools: Sequence[ToolSchema]) -> ToolSchema | None:

@@ -95,29 +95,42 @@ def content_words(text: str) -> tuple[str, ...]:
     )
 
 
+_ROUTE_TOOL = re.compile(r"\b(?:ask|tell|hand_off_to)_\w")
+
+
 @frozen(slots=True)
 class Sentence:
-    """A sentence as it can be spoken, the words it is found by (its heading's too), and its paragraph's number."""
+    """A sentence as it can be spoken, the number of its paragraph, and the heading above it."""
 
     text: str
-    found_by: str
     paragraph: int
+    heading: str = ""
+
+    @property
+    def found_by(self) -> str:
+        """The words it is found by: its heading's too."""
+        return f"{self.heading} {self.text}"
 
 
 @functools.lru_cache(maxsize=256)
 def sentences(text: str) -> tuple[Sentence, ...]:
-    """The sentences of running text or of a simple Markdown document: a list entry is a sentence of its own."""
+    """The sentences of running text or of a simple Markdown document: a list entry is a sentence of its own.
+
+    What names a route's tool (`ask_menu`) says how to work, and is nothing to be said to anybody: it is left out.
+    """
     out: list[Sentence] = []
     heading = ""
     for paragraph, block in enumerate(_blocks(text)):
         if found := _HEADING.match(block):
             heading = found[1]
             continue
+        if _ROUTE_TOOL.search(block):
+            continue
         for part in _SENTENCE_END.split(_MARKS.sub("", block)):
             spoken = part.strip()
             if _WORD.search(spoken):
                 spoken = spoken if spoken.endswith((".", "!", "?", "…", ":")) else spoken + "."
-                out.append(Sentence(spoken, f"{heading} {spoken}", paragraph))
+                out.append(Sentence(spoken, paragraph, heading))
     return tuple(out)
 
 

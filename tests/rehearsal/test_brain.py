@@ -316,5 +316,40 @@ def test_output_as_speech():
     assert as_speech("{not json") == "{not json."
     assert as_speech("") == "There was no answer."
     assert len(as_speech("word " * 1000)) < 1300
-    assert is_failure("The tool book_table failed: no such table")
-    assert not is_failure("The window table is booked.")
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "The tool book_table failed: no such table",
+        "book_table failed: ValueError: no",
+        "book_table was not run: give 'time', a text that is not empty.",
+        "book_table did not end within 30 s and was given up.",
+        "menu did not answer within 20 s; go on without the answer",
+        "host cannot ask menu: that would close the circle host -> menu -> host",
+        "menu has no route to ask host",
+        "this request has travelled 8 members, the limit is 8",
+        "menu is not running and cannot take the floor",
+    ],
+)
+def test_failures_are_known_by_their_words(output):
+    assert is_failure(output)
+
+
+@pytest.mark.parametrize("output", ["The window table is booked.", "No table is free at 20:00.", "14 euros", "{}"])
+def test_answers_are_no_failures(output):
+    assert not is_failure(output)
+
+
+def test_the_list_of_the_team_is_not_spoken():
+    told = (
+        "You are the host.\n\n## Your team\nYou are host, one of the members of x.\n- menu (dishes): ask with ask_menu."
+    )
+    assert [s.text for s in known(told)] == ["I am the host."]
+
+
+def test_who_is_only_asked_for_offers_help():
+    note = Said("system", "host gives you the floor.\nReason: I want to talk to the manager")
+    assert Brain(name="manager").reply(Scene("You are the manager.", (note,))).say == (
+        "Hello, this is manager. How can I help?"
+    )
