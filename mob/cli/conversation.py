@@ -34,35 +34,42 @@ _SILENCE_MS = 1200  # longer than any turn detection waits before it takes the t
 class Conversation:
     """Talks with whoever has the floor. `instant`: audio counts as played when it arrives."""
 
-    def __init__(self, team: Mob, output: Output, *, start: str | None, instant: bool = True) -> None:
+    def __init__(self, team: Mob, output: Output, *, instant: bool = True) -> None:
         self._team = team
         self._output = output
-        self._start = start
         self._speaker = Speaker(instant=instant)
         self._instant = instant
         self._speaking: dict[str, str] = {}
         self.view = RunView()
         self.exit_code = 0
-        self.stop_reason = "done"
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Listen to the team and to the line while the block runs; then stop the team and hear its last word."""
+    async def follow(self, talking: trio.CancelScope) -> AsyncIterator[None]:
+        """Print the run while the block lasts; then stop the team and print its last word.
+
+        The block runs inside `talking`: when that is cancelled, the run is stopped as interrupted.
+        """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow_run)
-            if self._start is not None and self._start != self._team.floor:
-                await self._team.hand_off(self._start)
-            async with self._team.open_line() as line, trio.open_nursery() as listening:
-                self._line = line
-                listening.start_soon(self._follow_line, line)
-                if not self._instant:
-                    listening.start_soon(self._play)
-                try:
-                    yield
-                finally:
-                    listening.cancel_scope.cancel()
+            with talking:
+                yield
             # The run's events end with its last one, and with them the task that follows them.
-            await self._team.stop(self.stop_reason)
+            await self._team.stop("interrupted" if talking.cancelled_caught else "done")
+
+    @asynccontextmanager
+    async def talk(self, start: str | None) -> AsyncIterator[None]:
+        """Hold the line while the block lasts, and play what comes over it. `start` gets the floor first."""
+        if start is not None and start != self._team.floor:
+            await self._team.hand_off(start)
+        async with self._team.open_line() as line, trio.open_nursery() as nursery:
+            self._line = line
+            nursery.start_soon(self._follow_line, line)
+            if not self._instant:
+                nursery.start_soon(self._play)
+            try:
+                yield
+            finally:
+                nursery.cancel_scope.cancel()
 
     async def put(self, *, text: str | None = None, wav: Path | None = None) -> None:
         """One turn, to its end: returns when nobody has anything left to do."""

@@ -10,14 +10,18 @@ from mob.errors import MobError
 
 
 def run_loop(main: Callable[[], Awaitable[int]]) -> int:
-    """Run `main` to its exit code. Of several MobErrors the first is raised; any other error is raised as it is."""
+    """Run `main` to its exit code.
+
+    Of several MobErrors the first is raised. A reader of our output that left (BrokenPipeError) and a second Ctrl-C
+    (KeyboardInterrupt) come out bare as well; a bug comes out as trio gives it.
+    """
     try:
         return trio.run(main)
-    except* MobError as group:
+    except* (MobError, BrokenPipeError, KeyboardInterrupt) as group:
         raise _first(group) from group
 
 
-def _first(group: BaseExceptionGroup[MobError]) -> MobError:
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     for error in group.exceptions:
         return _first(error) if isinstance(error, BaseExceptionGroup) else error
     raise AssertionError("an exception group holds at least one exception")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import trio
@@ -57,31 +58,33 @@ async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         faults=tuple(parse_fault(text) for text in arguments.fault),
     )
-    async with opened as team:
-        return await _converse(team, arguments)
+    talking = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(cancel_on_signal, talking)
+        async with opened as team:
+            code = await _converse(team, arguments, talking)
+        nursery.cancel_scope.cancel()
+    return INTERRUPTED if talking.cancelled_caught else code
 
 
-async def _converse(team: Mob, arguments: argparse.Namespace) -> int:
+async def _converse(team: Mob, arguments: argparse.Namespace, talking: trio.CancelScope) -> int:
+    """Talk until there is nothing more to say or `talking` is cancelled; then the team is stopped, in order."""
     scripted = bool(arguments.say or arguments.wav)
     interactive = not scripted and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and not arguments.json and not arguments.plain:
         from mob.cli.terminal import Terminal
 
-        return await Terminal(team, start=arguments.member).run()
+        return await Terminal(team, start=arguments.member).run(talking)
     output: Output = JsonOutput() if arguments.json else PlainOutput(Style.for_stdout())
-    conversation = Conversation(team, output, start=arguments.member)
-    async with conversation.open(), trio.open_nursery() as nursery:
-        with trio.CancelScope() as talking:
-            nursery.start_soon(cancel_on_signal, talking)
-            async for entry in _inputs(arguments, scripted=scripted):
+    conversation = Conversation(team, output)
+    async with conversation.follow(talking), conversation.talk(arguments.member):
+        async with aclosing(_inputs(arguments, scripted=scripted)) as inputs:
+            async for entry in inputs:
                 await conversation.put(text=entry.text, wav=entry.wav)
-        if talking.cancelled_caught:
-            conversation.stop_reason = "interrupted"
-        nursery.cancel_scope.cancel()
-    return INTERRUPTED if talking.cancelled_caught else conversation.exit_code
+    return conversation.exit_code
 
 
-async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncIterator[Input]:
+async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncGenerator[Input, None]:
     if scripted:
         if arguments.wav is not None:
             yield Input(wav=arguments.wav)

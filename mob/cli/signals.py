@@ -9,8 +9,11 @@ import trio
 INTERRUPTED = 130
 
 
-async def cancel_on_signal(scope: trio.CancelScope) -> None:
-    """Cancel `scope` at the first SIGINT or SIGTERM; runs until then."""
+async def cancel_on_signal(
+    scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Cancel `scope` at the first SIGINT or SIGTERM. After that the signals mean what they always do."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         await anext(aiter(signals))
         scope.cancel()

@@ -19,7 +19,6 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from mob.cli.conversation import Conversation
 from mob.cli.history import describe
 from mob.cli.output import PlainOutput
-from mob.cli.signals import INTERRUPTED, cancel_on_signal
 from mob.cli.style import Style
 from mob.cli.view import MemberView, RunView
 from mob.errors import MobError
@@ -46,25 +45,22 @@ class Terminal:
 
     def __init__(self, team: Mob, *, start: str | None) -> None:
         self._team = team
+        self._start = start
         self._style = Style(on=True)
         self._output = PlainOutput(self._style, echo_user=False)
-        self._conversation = Conversation(team, self._output, start=start, instant=False)
+        self._conversation = Conversation(team, self._output, instant=False)
         self._keyboard = Keyboard(lambda: toolbar(self._conversation.view, self._style))
 
-    async def run(self) -> int:
-        """Talk until the human leaves; returns the exit code (130 after Ctrl-C)."""
-        interrupted = True
+    async def run(self, talking: trio.CancelScope) -> int:
+        """Talk until the human leaves or `talking` is cancelled (Ctrl-C does that); returns the exit code."""
         with patch_stdout(raw=True):
             print(self._style.faint("Type to talk, ? for help."))
-            async with self._conversation.open(), trio.open_nursery() as nursery:
-                with trio.CancelScope() as talking:
-                    nursery.start_soon(cancel_on_signal, talking)
-                    async with self._keyboard.open() as lines:
-                        interrupted = await self._listen(lines)
-                if interrupted:
-                    self._conversation.stop_reason = "interrupted"
-                nursery.cancel_scope.cancel()
-        return INTERRUPTED if interrupted else self._conversation.exit_code
+            async with self._conversation.follow(talking), self._conversation.talk(self._start):
+                async with self._keyboard.open() as lines:
+                    if await self._listen(lines):
+                        talking.cancel()
+                        await trio.lowlevel.checkpoint()
+        return self._conversation.exit_code
 
     async def _listen(self, lines: trio.MemoryReceiveChannel[str | None]) -> bool:
         """Obey line after line; True when the human broke it off."""

@@ -41,7 +41,7 @@ def _team(definition: MobDefinition, identity: str, routes: Sequence[Route]) -> 
         ways = ", ".join(_WAYS[via].format(to=route.to) for via in route.via)
         lines.append(f"- {route.to}{f' ({known})' if known else ''}: {ways}.")
     if routes:
-        lines.append("Other members do not hear this conversation: say all that they need to know.")
+        lines.append("Say all that they need to know: other members do not hear this conversation.")
     return "\n".join(lines)
 
 

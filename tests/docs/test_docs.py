@@ -1,7 +1,7 @@
 """Every command and code block that the README and the docs print is run as printed.
 
 ```python blocks run as a program; ```sh blocks run as a script, line by line, in a folder that holds what a clone
-holds; ```toml blocks with a [mob] section are checked; ```text blocks are output and are not run. A command that
+holds, and the files that the page shows (a ```python block that begins with `# NAME.py`); ```toml blocks with a [mob] section are checked; ```text blocks are output and are not run. A command that
 serves (`mob rehearse …`) is started, must come up, and is stopped when its block ends.
 """
 
@@ -51,6 +51,9 @@ def of(*languages: str) -> list[Block]:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """What a fresh clone holds, as far as a reader of the docs uses it."""
+    for block in of("python"):
+        if named := re.match(r"# (\w+\.py)\n", block.text):
+            (tmp_path / named[1]).write_text(block.text)
     for name in ("definitions", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
