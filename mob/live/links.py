@@ -56,6 +56,7 @@ MOVES: Final[dict[tuple[ChannelState, LinkMove], ChannelState]] = {
 }
 
 _STABLE_S = 10.0
+_LEAST_LIFE_S = 1.0
 _LAST_MOMENT_S = 2.0
 """How long before the provider's end a standby takes over even if the moment is not quiet."""
 
@@ -327,7 +328,7 @@ class Links:
             return
         left = link.expires_at - self._context.wall
         margin = min(self._context.limits.reopen_margin_s, left / 2)
-        self._standby_at = self._context.now + max(0.0, left - margin)
+        self._standby_at = self._context.now + max(_LEAST_LIFE_S, left - margin)
 
     def replace_if(self, *, quiet: bool) -> bool:
         """Let the standby take over if it can and may. True when it has."""

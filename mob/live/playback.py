@@ -90,6 +90,7 @@ class Playback:
             track = self._tracks[item_id] = _Track(item_id, response_id, content_index)
         start_ms = self._ms(track)
         track.size += size
+        self._progress_at = now
         return int(start_ms)
 
     def end(self, item_id: str, now: float) -> int:
@@ -170,11 +171,14 @@ class Playback:
         return self._clock_at + left / 1000.0 + 1e-6
 
     def overdue_at(self, grace_s: float) -> float:
-        """When receipts that fail to come mean that nobody plays any more: the last sign of life, and `grace_s`."""
+        """When receipts that fail to come mean that nobody plays any more.
+
+        The last sign of life (audio received, or a receipt), the time that what is left takes to play, and `grace_s`.
+        """
         left = 0.0
         for track in self._tracks.values():
             left += int(self._ms(track)) - track.receipt_ms
-        return max(self.drains_at(), self._progress_at + left / 1000.0) + grace_s
+        return self._progress_at + left / 1000.0 + grace_s
 
     def _ms(self, track: _Track) -> float:
         return track.size * 500.0 / self.rate

@@ -18,7 +18,7 @@ from mob.values import Continuity
 _MAX_ID = 32
 
 
-def item_commands(item: Item, item_id: str, ref: str) -> tuple[WireCommand, ...]:
+def item_commands(item: Item, item_id: str, ref: str) -> tuple[AddMessage | AddToolCall | AddToolResult, ...]:
     """The commands that put `item` into a provider's conversation as `item_id`; none for an item without content."""
     item_id = item_id[:_MAX_ID]
     match item:

@@ -117,10 +117,7 @@ class LiveTurn:
         """As it would be committed now."""
         if self.failure is not None:
             return "failed"
-        if self.cut is None:
-            return "done"
-        unbegun = self.cut == "closed" and not self.begun
-        return "cancelled" if unbegun or self.cut == "withdrawn" else "interrupted"
+        return "done" if self.cut is None else "interrupted"
 
     def _timings(self) -> Timings:
         def since(moment: float | None) -> int | None:
