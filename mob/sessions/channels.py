@@ -20,7 +20,7 @@ import trio
 from attrs import evolve
 
 from mob.definition.model import Limits
-from mob.errors import AlreadyOpen, NotRealtime, ProviderUnreachable
+from mob.errors import AlreadyOpen, MemberNotRunning, MobError, NotRealtime, ProviderUnreachable
 from mob.ids import Ids
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
@@ -42,15 +42,23 @@ def channel_limits(limits: Limits) -> ChannelLimits:
 
 
 class _Hosted:
-    """A channel in the session's nursery."""
+    """A channel in the session's nursery. `opened` is set when it is ready, or will not become so."""
 
     def __init__(self, channel: LiveChannel) -> None:
         self.channel = channel
         self.client = False
+        self.ready = False
+        self.error: MobError | None = None
+        self.opened = trio.Event()
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
         self.draining = trio.CancelScope()
         self.drained: trio.Event | None = None
+
+    def started(self, value: None = None) -> None:
+        """The channel is ready: what it says by way of its task status."""
+        self.ready = True
+        self.opened.set()
 
 
 class ChannelHost:
@@ -78,6 +86,7 @@ class ChannelHost:
         self._wall = wall
         self._lock = trio.Lock()
         self._hosted: _Hosted | None = None
+        self._over = False
         self.binding = bindings.first
         """The model of the channel that is open or being opened: what the channel is seeded for."""
 
@@ -120,6 +129,10 @@ class ChannelHost:
         if self._hosted is not None:
             await self._close(self._hosted)
 
+    def shut(self) -> None:
+        """The session is over: whoever is about to open a channel is refused."""
+        self._over = True
+
     async def _current(self) -> _Hosted | None:
         """The channel that is open. One of the session's own whose model is no longer the wanted one is closed."""
         hosted = self._hosted
@@ -158,21 +171,32 @@ class ChannelHost:
             wall=self._wall,
         )
         hosted = _Hosted(channel)
+        if self._over:
+            raise self._not_running()
+        self._hosted = hosted
+        self._nursery.start_soon(self._host, hosted)
         try:
-            await self._nursery.start(self._host, hosted)
-        except BaseException:
-            self._forget(hosted)
+            await hosted.opened.wait()
+        except trio.Cancelled:
+            await self._end(hosted)
             raise
+        if not hosted.ready:
+            raise hosted.error or self._not_running()
         return hosted
 
-    async def _host(self, hosted: _Hosted, *, task_status: trio.TaskStatus[None]) -> None:
-        self._hosted = hosted
+    async def _host(self, hosted: _Hosted) -> None:
         try:
             with hosted.scope:
-                await hosted.channel.run(task_status=task_status)
+                await hosted.channel.run(hosted)
+        except MobError as error:
+            hosted.error = error
         finally:
             self._forget(hosted)
+            hosted.opened.set()
             hosted.ended.set()
+
+    def _not_running(self) -> MemberNotRunning:
+        return MemberNotRunning(f"{self._identity} stopped before its live channel was open")
 
     def _forget(self, hosted: _Hosted) -> None:
         if self._hosted is hosted:
@@ -196,6 +220,10 @@ class ChannelHost:
         with trio.CancelScope(shield=True, deadline=bound):
             await hosted.channel.close()
             await hosted.ended.wait()
+        await self._end(hosted)
+
+    async def _end(self, hosted: _Hosted) -> None:
+        """It is not to go on; returns when nothing of it is left. The channel itself bounds how long that takes."""
         hosted.scope.cancel()
         with trio.CancelScope(shield=True):
             await hosted.ended.wait()

@@ -30,12 +30,14 @@ from mob.errors import (
     ProviderRefused,
     ProviderUnreachable,
     TurnTimedOut,
+    UsageError,
 )
 from mob.history.items import ToolCall, Turn
 from mob.history.projection import project
 from mob.ids import Ids
 from mob.live.network import Dialler
 from mob.live.ports import Seed
+from mob.live.seeding import item_commands
 from mob.providers.events import (
     AgentTextFinal,
     AgentTextPart,
@@ -55,10 +57,10 @@ from mob.sessions.http import ChatAnswer, ChatConnections, open_chat
 from mob.sessions.ledger import Ledger
 from mob.sessions.mailbox import Letter
 from mob.sessions.observing import StateBoard
-from mob.sessions.told import told
 from mob.sessions.tools import ToolBox
 from mob.values import Usage
 
+_WIRE = "openai-chat"
 _REPEATS = 2
 _BACK_OFF_S = 0.5
 
@@ -196,6 +198,11 @@ class RequestDelivery:
         for binding in self._bindings.usable():
             if binding.model.realtime:
                 continue
+            if binding.model.wire != _WIRE:
+                raise UsageError(
+                    f"{binding.model.id} is spoken to over {binding.model.wire}, which mob does not speak; "
+                    f"choose a model whose wire is {_WIRE} (`mob models` lists them)"
+                )
             try:
                 return await self._ask_patiently(draft, chat, binding)
             except ProviderUnreachable as error:
@@ -220,7 +227,11 @@ class RequestDelivery:
     async def _ask_once(self, draft: Draft, chat: ChatConnections, binding: Binding) -> _Answer:
         seed = self._seed(binding)
         own = project([draft.so_far()], self._ledger.calls).items
-        request = build_request(binding.model.id, seed.config, [*told(seed.items), *told(own)])
+        request = build_request(
+            binding.model.id,
+            seed.config,
+            [told for item in (*seed.items, *own) for told in item_commands(item, item.id, "")],
+        )
         endpoint = await self._dialler.endpoint(self._identity, binding.profile, binding.model)
         self._desk.model = binding.model
         await self._desk.reserve(len(request.body))

