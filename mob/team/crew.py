@@ -66,7 +66,7 @@ class Crew:
         machine: FloorMachine,
         log: TeamLog,
         dialler: Dialler,
-        ids: Ids,
+        ids_of: Callable[[str], Ids],
         budget: BudgetMeter,
         make_tool: Callable[[str, RouteTool], ToolFunction],
         publish: Callable[[RunEvent], object],
@@ -79,7 +79,7 @@ class Crew:
         self._machine = machine
         self._log = log
         self._dialler = dialler
-        self._ids = ids
+        self._ids_of = ids_of
         self._budget = budget
         self._make_tool = make_tool
         self._publish = publish
@@ -179,7 +179,7 @@ class Crew:
             history=history,
             tools=ToolBox((*self._own_tools[identity], *self._route_tools(identity))),
             dialler=self._dialler,
-            ids=self._ids,
+            ids=self._ids_of(f"{identity}:{host.generation}"),
             budget=self._budget.child(identity),
             publish=self._publish,
             wall=self._wall,
@@ -315,7 +315,8 @@ class Crew:
             session.tools.add(tool)
         if session.channel is not None:
             try:
-                await session.channel.refresh()
+                config = session.seed().config
+                await session.channel.refresh(instructions=config.instructions, tools=config.tools)
             except (LiveError, ProviderError) as error:
                 # A channel that is closing, or reopening, takes the new tools with its next connection.
                 self._publish(

@@ -232,15 +232,14 @@ class FloorMachine:
 
 def hand_over_note(item_id: str, move: FloorMoved, turns: Sequence[tuple[str, Turn]]) -> Note:
     """What the new holder is told: why, and what the user said to whom. `turns` are those that the move names."""
-    if move.origin is None or move.origin == move.to:
-        lines = [f"You have the floor: you talk with the user now. ({move.reason})"]
-    else:
-        lines = [f"{move.origin} gives you the floor: you talk with the user now. Reason: {move.reason}"]
+    passed_on = move.origin is not None and move.origin != move.to
+    lines = [f"{move.origin} gives you the floor." if passed_on else "You have the floor."]
     for member, turn in turns:
         lines.append(f"The user said to {member}: {_quote(turn.user_text)}")
         if turn.agent_text:
             lines.append(f"{member} answered: {_quote(turn.agent_text)}")
-    lines.append("Go on with the user from here, without greeting again.")
+    lines.append("You talk with the user now; go on from here.")
+    lines.append(f"Reason: {move.reason}")
     return Note(item_id, "\n".join(lines), kind="hand_over")
 
 

@@ -11,8 +11,9 @@ What the human does:
     types or speaks to a live holder    over its channel; typing while it speaks cuts in
     types to a text holder              a turn over request/response; typing while it answers cuts in
     while a hand-over is pending        the handing turn is cut off, the floor moves, and the new holder is spoken to
-    after the floor has moved           what the old holder still hears or says is cleared; speech that it took in
-                                        just before is told to the new holder (mob.team.floor)
+    while the floor moves               the old holder falls silent. Words that were begun to the old holder are sent
+                                        again, from their beginning, to the new one, who hears them whole; where it
+                                        cannot hear, or they were over already, it is told of them (mob.team.floor)
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from mob.definition.model import Limits
 from mob.errors import LiveClosed, MemberNotRunning, MemberUnknown, MobError, NotRealtime
 from mob.history.items import Cause, Turn
 from mob.live.channel import LiveChannel
-from mob.live.events import AudioDelta, LiveEvent, Text, TextDelta, TurnCommitted
+from mob.live.events import (
+    AudioDelta,
+    LiveEvent,
+    SpeechStarted,
+    SpeechStopped,
+    Text,
+    TextDelta,
+    TurnCommitted,
+)
 from mob.sessions.events import AgentWriting, AgentWrote, ErrorOccurred, FloorChanged, RunEvent, TurnEnded
 from mob.team.bus import Subscription
 from mob.team.changes import Changes
@@ -39,6 +48,8 @@ LineEvent = tuple[str, LiveEvent | RunEvent]
 _HUMAN = Cause("text")
 _BUFFER = 256
 _DEFAULT_RATE = 24000
+_KEPT_S, _KEPT_SPEECH_S = 1.0, 30.0
+"""How much of the audio that was sent is kept, to be sent again: in silence, and while the human speaks."""
 _HEARING_S = 1.0
 """For so long after the last audio that was sent, somebody may still begin to answer it."""
 
@@ -54,13 +65,17 @@ class LineStatistics:
 
 @define(eq=False, slots=True)
 class _Wire:
-    """One realtime member on the line. `needed` is set when its channel is wanted; `live` is there while it is open."""
+    """One realtime member on the line.
+
+    `needed` is set when its channel is wanted; `live` is there while it is open; `hears` while the human speaks to it.
+    """
 
     host: MemberHost
     needed: trio.Event = field(factory=trio.Event)
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     live: LiveChannel | None = None
     error: MobError | None = None
+    hears: bool = False
 
 
 class Line:
@@ -95,6 +110,8 @@ class Line:
         self._nursery: trio.Nursery | None = None
         self._open_all = False
         self._last_audio = float("-inf")
+        self._spoken_to: _Wire | None = None
+        self._spoken = bytearray()
         self._passed = self._left_out = 0
 
     # What the human does.
@@ -106,24 +123,44 @@ class Line:
         """
         host = await self._listener()
         if host.model.realtime:
-            live = await self._channel(host)
-            if host.talks_with_the_user:
-                await live.interrupt()
-            await live.send_text(text)
+            await (await self._channel(host)).send_text(text)
         else:
             if host.talks_with_the_user:
                 await host.session.interrupt()
             host.tell(text, cause=_HUMAN)
 
     async def send_audio(self, pcm: bytes) -> None:
-        """Speak to whoever has the floor: PCM16 mono at `input_rate`. NotRealtime when it cannot hear."""
+        """Speak to whoever has the floor: PCM16 mono at `input_rate`. NotRealtime when it cannot hear. LiveError."""
         holder = self._machine.holder
         wire = None if holder is None else self._wires.get(holder)
-        live = wire.live if wire is not None else None
-        if live is None:
-            live = await self._channel(await self._listener())
+        if wire is None or wire.live is None:
+            wire = self._wire(await self._listener())
+            await self._channel(wire.host)
+        if wire is not self._spoken_to:
+            await self._turn_to(wire)
         self._last_audio = trio.current_time()
-        await live.send_audio(pcm)
+        kept_s = _KEPT_SPEECH_S if wire.hears else _KEPT_S
+        self._spoken += pcm
+        del self._spoken[: max(len(self._spoken) - int(kept_s * 2 * self.input_rate), 0)]
+        if wire.live is not None:
+            await wire.live.send_audio(pcm)
+
+    async def commit(self) -> None:
+        """What was spoken is a turn: for a holder whose `turn_detection` is manual. LiveRejected."""
+        await (await self._channel(await self._listener())).commit()
+
+    async def _turn_to(self, wire: _Wire) -> None:
+        """The human's audio goes to another member from now on; words that were begun go with it."""
+        before, self._spoken_to = self._spoken_to, wire
+        begun, self._spoken = bytes(self._spoken), bytearray()
+        if before is None or before.live is None:
+            return
+        if before.hears and wire.live is not None:
+            await wire.live.send_audio(begun)
+            self._spoken += begun
+        before.hears = False
+        with suppress(MobError):  # nothing to clear, or the channel ends just now
+            await before.live.clear()
 
     async def interrupt(self) -> bool:
         """Cut off what the holder says. False when it says nothing."""
@@ -249,6 +286,8 @@ class Line:
                         wire.live, wire.error = live, None
                         self._changes.happened()
                         async for event in live:
+                            if isinstance(event, SpeechStarted | SpeechStopped):
+                                wire.hears = isinstance(event, SpeechStarted)
                             await self._pass_on(member, event)
                 except MobError as error:
                     wire.error = error
@@ -258,7 +297,7 @@ class Line:
                     )
                     await self._send.send((member, told))
                 finally:
-                    wire.live = None
+                    wire.live, wire.hears = None, False
 
     async def _pass_on(self, member: str, event: LiveEvent) -> None:
         if isinstance(event, AudioDelta) and member != self._machine.holder:
@@ -306,10 +345,9 @@ class Line:
             self._wire(new).needed.set()
         old = self._wires.get(origin) if origin is not None else None
         if old is not None and old.live is not None:
-            with suppress(MobError):  # nothing to clear, or the channel ends just now
+            with suppress(MobError):  # nothing to cut, or the channel ends just now
                 if old.host.talks_with_the_user:
                     await old.live.interrupt()
-                await old.live.clear()
 
     async def _listener(self) -> MemberHost:
         """The member that hears what is said now; a pending hand-over is carried out first."""

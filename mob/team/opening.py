@@ -22,17 +22,23 @@ from mob.team.state import TeamState
 
 @frozen(slots=True)
 class OpenRun:
-    """A run's log, held for writing, and its past folded. `seed` makes ids repeatable; None: they are random."""
+    """A run's log, held for writing, and its past folded.
+
+    `seed` makes ids repeatable; None: they are random. `began_at`: the last row of the past, 0 for a new run.
+    """
 
     log: RunLog
     state: TeamState
     seed: int | None
     resumed: bool
+    began_at: int
 
-    @property
-    def ids(self) -> Ids:
-        """Ids of this process: with a seed the same each time, and never those of an earlier process of the run."""
-        return Ids(None if self.seed is None else f"{self.seed}:{self.log.last_seq}")
+    def ids_of(self, whose: str) -> Ids:
+        """Ids for one part of this process: with a seed the same each time, whatever the other parts do meanwhile.
+
+        Never those of an earlier process of the run, which began at another row of the log.
+        """
+        return Ids(None if self.seed is None else f"{self.seed}:{self.began_at}:{whose}")
 
     def first_rows(self, definition: MobDefinition) -> tuple[Row, ...]:
         """The rows by which this process begins: what was left open, ended, and that the run goes on."""
@@ -79,4 +85,4 @@ async def open_past(
                 "give the team file it was started with"
             )
         kept = state.seed or None if seed is None else seed
-        yield OpenRun(log, state, kept, resumed=resume)
+        yield OpenRun(log, state, kept, resume, log.last_seq)

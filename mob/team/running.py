@@ -102,7 +102,7 @@ class Mob:
         self._line: Line | None = None
         self._budget = BudgetMeter(definition.id, definition.budget)
         self._log = TeamLog(run.log, machine, run.state.floor, self._watch)
-        ids = run.ids
+        ids = run.ids_of("team")
         self._post = Post(
             self._log,
             run.state.routes,
@@ -119,7 +119,7 @@ class Mob:
             machine=machine,
             log=self._log,
             dialler=dialler,
-            ids=ids,
+            ids_of=run.ids_of,
             budget=self._budget,
             make_tool=RouteTools(self._post, machine, self._publish).make,
             publish=self._publish,
