@@ -180,7 +180,7 @@ class Brain:
 
     def _introduction(self, scene: Scene) -> str:
         told = [sentence.text for sentence in known(scene.instructions)][:MOST_SENTENCES]
-        mine = [f"I am {self._name}."] if self._name and not any(text.startswith("I am") for text in told) else []
+        mine = [f"I am {self._name}."] if self._name and not any(text.startswith("I ") for text in told) else []
         reached = sorted({route.spoken for tool in scene.tools if (route := route_of(tool.name))})
         others = [f"With me {'are' if len(reached) > 1 else 'is'} {readable(reached)}."] if reached else []
         return " ".join([*mine, *told, *others]) or "I am a rehearsed model, and was told nothing about myself."

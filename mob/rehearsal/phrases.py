@@ -39,11 +39,12 @@ _FAILURE = re.compile(
     # What any tool may say at the beginning …
     r"^\W*(?:error|failed|failure|cancelled|canceled|timed? ?out|denied|refused|not allowed|cannot|could not|unable"
     r"|no such|no tool|unknown|invalid|missing|bad arguments|still running|this request has travelled|the floor goes"
-    r"|the topology|the (?:tool|call|member|message|request)\b.{0,80}?\b(?:fail|refus|cancel|not |timed|denied)"
+    r"|the topology|the provider (?:reported|refused|fell|did)"
+    r"|the (?:tool|call|member|message|request)\b.{0,80}?\b(?:fail|refus|cancel|not |timed|denied)"
     # … and what is said of a tool or a member by its name, which is one word.
-    r"|[\w-]{1,64} (?:failed|timed out|raised|was (?:not run|refused|cancelled|denied|interrupted)"
-    r"|could not|has no route|is not running|is stopping|is \w+ and takes|has \d+ messages|answered with nothing|does not have the floor"
-    r"|cannot (?:be )?(?:reach|ask|call|take|hand)|did not (?:answer|end|speak|work)))",
+    r"|[\w-]{1,64} (?:failed|timed out|raised|was (?:not run|refused|cancelled|denied|interrupted)|could not"
+    r"|has no route|is not running|is stopping|is \w+ and takes|has \d+ messages|answered with nothing"
+    r"|does not have the floor|cannot (?:be )?(?:reach|ask|call|take|hand)|did not (?:answer|end|speak|work)))",
     re.IGNORECASE | re.DOTALL,
 )
 _GREETING_WORDS = word_set(

@@ -135,6 +135,10 @@ def _in_two(text: str) -> list[str]:
 
 
 def _with_two_calls(reply: Reply, tools: Sequence[ToolSchema]) -> Reply:
-    """A message and two calls; without tools the reply stays as it is."""
-    chosen = [PlannedCall(tool.name, fill_arguments(tool, reply.say)[0]) for tool in (*tools, *tools)[:2]]
-    return Reply(reply.say or "One moment.", tuple(chosen)) if chosen else reply
+    """A message and two calls, the planned one first; without tools the reply stays as it is."""
+    planned = {call.name for call in reply.calls}
+    said = [value for call in reply.calls for value in call.arguments.values() if isinstance(value, str)]
+    words = said[0] if said else reply.say
+    others = [tool for tool in tools if tool.name not in planned] or list(tools)
+    calls = [*reply.calls, *(PlannedCall(tool.name, fill_arguments(tool, words)[0]) for tool in (*others, *others))][:2]
+    return Reply(reply.say or "One moment.", tuple(calls)) if tools else reply

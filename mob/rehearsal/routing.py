@@ -33,6 +33,7 @@ _REQUESTS: tuple[tuple[Verb, re.Pattern[str]], ...] = (
             re.IGNORECASE,
         ),
     ),
+    ("hand_off", re.compile(rf"\b(?:(?:back|over) to|let (?:me|us) hear) {_WHO}{_END}", re.IGNORECASE)),
     ("hand_off", re.compile(rf"\b(?:give|get) me (?!a\b|an\b|some\b|your\b){_WHO}{_END}", re.IGNORECASE)),
     ("ask", re.compile(rf"\bask {_WHO}{_QUESTION}", re.IGNORECASE)),
     (

@@ -67,6 +67,7 @@ def in_team(team: str, identity: str, question: str, *tools: ToolSchema) -> Repl
         ("book a table for two at eight", "ask_bookings"),
         ("Is there a table free at seven?", "ask_bookings"),
         ("Let me talk to the manager", "hand_off_to_manager"),
+        ("over to your manager, please", "hand_off_to_manager"),
         ("I want to complain!", "hand_off_to_manager"),
     ],
 )
@@ -348,8 +349,9 @@ def test_the_list_of_the_team_is_not_spoken():
     assert [s.text for s in known(told)] == ["I am the host."]
 
 
-def test_who_is_only_asked_for_offers_help():
-    note = Said("system", "host gives you the floor.\nReason: I want to talk to the manager")
+@pytest.mark.parametrize("reason", ["I want to talk to the manager", "thank you, back to the manager"])
+def test_who_is_only_asked_for_offers_help(reason):
+    note = Said("system", f"host gives you the floor.\nReason: {reason}")
     assert Brain(name="manager").reply(Scene("You are the manager.", (note,))).say == (
         "Hello, this is manager. How can I help?"
     )
