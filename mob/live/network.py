@@ -30,14 +30,14 @@ class Endpoint:
 
 
 class Network(Protocol):
-    """Opens byte streams."""
+    """Opens byte streams. Who dials puts TLS on them: a WebSocket in memory, HTTP by its client."""
 
-    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
-        """A connected stream; ProviderUnreachable when there is none to be had. The caller bounds the time."""
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        """A connected stream of plain bytes; ProviderUnreachable when there is none. The caller bounds the time."""
         ...
 
     def tls_context(self) -> ssl.SSLContext:
-        """How certificates are judged, for who puts TLS over a plain stream itself (the WebSocket pump does)."""
+        """How certificates are judged by who puts TLS over a stream of this network."""
         ...
 
 
@@ -66,25 +66,12 @@ class TcpNetwork:
             self._ssl_context = ssl.create_default_context()
         return self._ssl_context
 
-    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
-        """Connect; see Network.connect. The caller bounds the time."""
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        """See Network.connect. trio sets TCP_NODELAY: a 20 ms audio frame does not wait for the next."""
         try:
-            stream: trio.SocketStream = await trio.open_tcp_stream(host, port)
+            return await trio.open_tcp_stream(host, port)
         except OSError as error:
             raise ProviderUnreachable(
                 f"cannot connect to {host}:{port}: {error}; check the address and that it is up",
                 recovery="reopen",
             ) from error
-        stream.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: a 20 ms audio frame must not wait for the next
-        if not tls:
-            return stream
-        secure = trio.SSLStream(stream, self.tls_context(), server_hostname=host, https_compatible=True)
-        try:
-            await secure.do_handshake()
-        except (trio.BrokenResourceError, OSError) as error:
-            await trio.aclose_forcefully(secure)
-            raise ProviderUnreachable(
-                f"TLS with {host}:{port} failed: {error}; check the certificate and the clock",
-                recovery="fatal",
-            ) from error
-        return secure

@@ -48,7 +48,7 @@ async def connect_websocket(
 ) -> Transport:
     """Dial a ws or wss URL and open a WebSocket there; the errors of `open_websocket`."""
     uri = parse_url(url)
-    stream = await network.connect(uri.host, uri.port, tls=False)
+    stream = await network.connect(uri.host, uri.port)
     tls = network.tls_context() if uri.secure else None
     return await open_websocket(stream, url, headers=headers, subprotocols=subprotocols, limits=limits, tls=tls)
 

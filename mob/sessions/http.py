@@ -252,7 +252,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         """Connect; TLS comes later, by `start_tls`."""
         self.opened += 1
-        return _Stream(await self._network.connect(host, port, tls=False))
+        return _Stream(await self._network.connect(host, port))
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the run's clock."""

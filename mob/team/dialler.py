@@ -101,9 +101,9 @@ class _TwoNetworks:
         self._inner = inner
         self.inside: set[tuple[str, int]] = set()
 
-    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
         network = self._inner if (host, port) in self.inside else self._outer
-        return await network.connect(host, port, tls=tls)
+        return await network.connect(host, port)
 
     def tls_context(self) -> ssl.SSLContext:
         return self._outer.tls_context()

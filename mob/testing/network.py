@@ -49,13 +49,13 @@ class MemoryNetwork:
         """Answer connections to every other address."""
         self._default = handler
 
-    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
-        """See Network.connect; nothing is encrypted in memory, so `tls` is refused."""
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        """See Network.connect."""
         await trio.lowlevel.checkpoint()
         if self._dialling == "hang":
             await trio.sleep_forever()
         handler = self._handlers.get((host, port), self._default)
-        if handler is None or self._dialling == "refuse" or tls:
+        if handler is None or self._dialling == "refuse":
             self._refused += 1
             raise ProviderUnreachable(f"cannot connect to {host}:{port}: connection refused", recovery="reopen")
         ours, theirs = trio.testing.memory_stream_pair()

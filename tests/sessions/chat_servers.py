@@ -116,8 +116,8 @@ class WatchedNetwork:
         self.network = network
         self.streams: list[Watched] = []
 
-    async def connect(self, host: str, port: int, *, tls: bool) -> trio.abc.Stream:
-        stream = await self.network.connect(host, port, tls=tls)
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        stream = await self.network.connect(host, port)
         assert isinstance(stream, trio.abc.HalfCloseableStream)
         self.streams.append(Watched(stream))
         return self.streams[-1]

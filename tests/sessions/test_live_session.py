@@ -70,8 +70,8 @@ class CountingNetwork(MemoryNetwork):
 
     held = most = 0
 
-    async def connect(self, host, port, *, tls):
-        stream = await super().connect(host, port, tls=tls)
+    async def connect(self, host, port):
+        stream = await super().connect(host, port)
         closing = stream.send_stream.close_hook
 
         def closed():

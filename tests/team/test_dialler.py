@@ -15,7 +15,7 @@ class NamedNetwork:
         self.name = name
         self.dialled = []
 
-    async def connect(self, host, port, *, tls):
+    async def connect(self, host, port):
         await trio.lowlevel.checkpoint()
         self.dialled.append((host, port))
         return self.name
@@ -93,8 +93,8 @@ async def test_without_a_credential_the_member_is_rehearsed_and_only_it():
     endpoint = await dialler.endpoint("host", HOST, model)
     assert endpoint.rehearsed
     assert dialler.rehearsed == {"host": "OPENAI_API_KEY is not set"}
-    assert await dialler.network.connect("127.0.0.1", 81, tls=False) == "memory"
-    assert await dialler.network.connect("api.openai.com", 443, tls=True) == "tcp"
+    assert await dialler.network.connect("127.0.0.1", 81) == "memory"
+    assert await dialler.network.connect("api.openai.com", 443) == "tcp"
     environ["OPENAI_API_KEY"] = "k"
     assert not (await dialler.endpoint("host", HOST, model)).rehearsed
     assert dialler.rehearsed == {}

@@ -21,7 +21,7 @@ def network(nursery):
 
 
 async def dial(network):
-    stream = await network.connect("model", 80, tls=False)
+    stream = await network.connect("model", 80)
     return stream, network.connections[-1]
 
 
@@ -38,14 +38,12 @@ async def test_who_listens_gets_the_other_end(network):
 
 async def test_nobody_listens_elsewhere_until_there_is_a_default(network):
     with pytest.raises(ProviderUnreachable, match="other:1"):
-        await network.connect("other", 1, tls=False)
+        await network.connect("other", 1)
     network.listen_default(echo)
-    await (await network.connect("other", 1, tls=False)).aclose()
+    await (await network.connect("other", 1)).aclose()
 
 
 async def test_there_is_no_tls(network):
-    with pytest.raises(ProviderUnreachable):
-        await network.connect("model", 80, tls=True)
     with pytest.raises(ProviderUnreachable, match="no TLS"):
         network.tls_context()
 
