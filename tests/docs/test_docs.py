@@ -1,8 +1,9 @@
 """Every command and code block that the README and the docs print is run as printed.
 
 ```python blocks run as a program; ```sh blocks run as a script, line by line, in a folder that holds what a clone
-holds, and the files that the page shows (a ```python block that begins with `# NAME.py`); ```toml blocks with a [mob] section are checked; ```text blocks are output and are not run. A command that
-serves (`mob rehearse …`) is started, must come up, and is stopped when its block ends.
+holds, and the files that a page shows (a ```python block that begins with `# NAME.py`); ```toml blocks with a [mob]
+section are checked; ```text blocks are output and are not run. A command that serves (`mob rehearse …`) is started,
+must come up, and is stopped when its block ends.
 """
 
 from __future__ import annotations
