@@ -1,6 +1,7 @@
 """Teams with live members, rehearsed on the real realtime wire over memory streams, on a virtual clock."""
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from mob._compose import open_mob
 from mob.definition.parse import parse_definition
 from mob.errors import NotRealtime
-from mob.history.items import AgentMessage, Note
+from mob.history.items import AgentMessage, Note, UserMessage
 from mob.history.rows import FloorMoved, RunStopped, ToolEnded, ToolStarted, TurnRow
 from mob.live.events import AudioDelta, TurnCommitted
 from mob.rehearsal.voice import hear, speak
@@ -333,7 +334,11 @@ def check_laws_21_and_24_live(acts, speed, stop_after):
         assert trio.lowlevel.current_statistics().tasks_living == before
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-    return trio.run(read, store)
+    rows = trio.run(read, store)
+    if stop_after is None:
+        said = Counter(item.text for row in rows if isinstance(row, TurnRow) for item in row.turn.items
+                       if isinstance(item, UserMessage) and item.author is None and not item.spoken)  # fmt: skip
+        assert said == Counter(value for kind, value in acts if kind == "type"), "a typed turn was lost, or came twice"
 
 
 async def read(store):
