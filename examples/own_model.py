@@ -4,9 +4,9 @@ Run: python examples/own_model.py
 """
 
 import trio
-from mob.rehearsal.serve import open_rehearsal
 
 import mob
+from mob.rehearsal.serve import open_rehearsal
 
 
 def opening_hours(day: str) -> str:
