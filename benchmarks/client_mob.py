@@ -8,21 +8,21 @@ import time
 
 import trio
 
-import mob
+from mob import AudioDelta, connect_realtime
 
 PCM = bytes(960)
 
 
 async def channel(port: int, stop: float, counts: list[int]) -> None:
     async with (
-        mob.connect_realtime(
+        connect_realtime(
             provider="openai", model="gpt-realtime-2", instructions="Speak.", base_url=f"http://127.0.0.1:{port}/v1"
         ) as live,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(send, live, stop)
         async for event in live:
-            if isinstance(event, mob.AudioDelta):
+            if isinstance(event, AudioDelta):
                 live.played(event)
                 counts[0] += 1
             if trio.current_time() >= stop:
