@@ -63,9 +63,6 @@ class Roster:
     def __iter__(self) -> Iterator[Seat]:
         return iter(tuple(self._seats.values()))
 
-    def __contains__(self, identity: object) -> bool:
-        return identity in self._seats
-
 
 class _Roles(Mapping[str, str]):
     def __init__(self, seats: Mapping[str, Seat]) -> None:
