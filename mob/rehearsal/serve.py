@@ -65,7 +65,9 @@ class Rehearsal:
         self._wall = wall_clock()
         self._chat = ChatService(manner=manner, faults=self._faults, ids=Ids(seed), wall=self._wall)
         self._address = address
-        self._open = 0
+        self._scopes: set[trio.CancelScope] = set()
+        self._gone = trio.lowlevel.ParkingLot()
+        self._ended = False
         self._connections = 0
         self._sockets = 0
         self._responses = 0
@@ -80,7 +82,7 @@ class Rehearsal:
     def statistics(self) -> dict[str, int | dict[str, int]]:
         """Connections now open and ever made, requests refused, responses begun, and how often each fault struck."""
         return {
-            "open": self._open,
+            "open": len(self._scopes),
             "connections": self._connections,
             "refused": self._refused,
             "responses": self._responses + self._chat.responses,
@@ -88,20 +90,40 @@ class Rehearsal:
         }
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
-        """Serve one connection to its end, and close it. Peers that vanish are no errors."""
+        """Serve one connection to its end, and close it. Peers that vanish are no errors.
+
+        Ends early when the block of `open_rehearsal` ends, whichever nursery this runs in.
+        """
+        scope = trio.CancelScope()
+        if self._ended:
+            scope.cancel()
         self._connections += 1
-        self._open += 1
+        self._scopes.add(scope)
         try:
-            head, replayed = await read_head(stream)
-            if head is not None and head.is_upgrade:
-                await self._serve_socket(head, replayed, stream)
-            else:
-                await serve_http(replayed, self._serve_request)
+            with scope:
+                await self._serve(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
-            self._open -= 1
+            self._scopes.discard(scope)
+            self._gone.unpark_all()
             await trio.aclose_forcefully(stream)
+
+    async def end_connections(self) -> None:
+        """End every connection, also those yet to come, and wait until none is left; none waits for its peer."""
+        self._ended = True
+        with trio.CancelScope(shield=True):
+            while self._scopes:
+                for scope in self._scopes:
+                    scope.cancel()
+                await self._gone.park()
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        head, replayed = await read_head(stream)
+        if head is not None and head.is_upgrade:
+            await self._serve_socket(head, replayed, stream)
+        else:
+            await serve_http(replayed, self._serve_request)
 
     async def _serve_socket(self, head: Head, stream: ReplayedStream, raw: trio.abc.Stream) -> None:
         if refusal := self._refusal_of_socket(head):
@@ -246,6 +268,8 @@ async def open_rehearsal(
             yield rehearsal
         except Exception as error:  # kept out of the nursery, which would put it into a group
             failure = error
+        finally:
+            await rehearsal.end_connections()
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

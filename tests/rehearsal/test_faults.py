@@ -34,7 +34,7 @@ def test_the_nearest_kind_is_named():
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_fault_or_a_usage_error(text):
+def test_law_26_any_text_is_a_fault_or_a_usage_error(text):
     with suppress(UsageError):
         assert parse_fault(text).kind in KINDS
 

@@ -94,7 +94,7 @@ async def test_a_silent_client_is_let_go(autojump_clock):
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.binary(max_size=60), max_size=4))
-def test_any_bytes_are_survived(pieces):
+def test_law_26_any_bytes_are_answered_or_dropped(pieces):
     async def main() -> None:
         with trio.fail_after(5):
             await talk(*pieces)

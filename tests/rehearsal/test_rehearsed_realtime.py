@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 from rehearsed_wire import MANUAL, MS, dialled, wired
 
 from mob.errors import MemberUnknown, UsageError
-from mob.rehearsal.serve import open_rehearsal
+from mob.rehearsal.faults import parse_fault
+from mob.rehearsal.serve import Rehearsal, open_rehearsal
 from mob.rehearsal.voice import hear, said_within
 
 HOST = "You are the host.\nWe are open from noon to eleven.\nThere is free parking behind the house."
@@ -301,7 +302,7 @@ async def test_a_slow_reader_slows_the_provider_down(autojump_clock):
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.one_of(st.text(max_size=40), st.binary(max_size=40)), max_size=5))
-def test_any_frame_is_survived(frames):
+def test_law_26_any_frame_is_answered_and_the_session_lives(frames):
     async def main() -> None:
         async with wired() as wire:
             for frame in frames:
@@ -313,18 +314,38 @@ def test_any_frame_is_survived(frames):
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def test_nothing_is_left_when_the_block_ends_in_the_middle(autojump_clock):
-    tasks = trio.lowlevel.current_statistics().tasks_living
-    async with open_rehearsal(None) as rehearsal:
-        async with dialled(rehearsal) as wire:
-            await wire.session(instructions=HOST)
-            await wire.type("Tell me about yourself.")
-            await wire.send("response.create")
-            await wire.until("response.output_audio.delta")
-            assert rehearsal.statistics()["open"] == 1
-        await trio.testing.wait_all_tasks_blocked()
-        assert rehearsal.statistics()["open"] == 0
-    assert trio.lowlevel.current_statistics().tasks_living == tasks
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0, 4), st.sampled_from(["client first", "server first"]), st.sampled_from([(), ("half-open@9",)]))
+def test_law_24_nothing_is_left_whenever_it_ends(after_s, order, faults):
+    """A spoken turn, cut off at any moment by either side: no task is left, and closing takes no time."""
+
+    async def turn(rehearsal: Rehearsal, client: trio.CancelScope) -> None:
+        try:
+            with client:
+                async with dialled(rehearsal) as wire:
+                    await wire.session(instructions=HOST, audio=VAD)
+                    await wire.say("Tell me about yourself.")
+                    await wire.settle(60)
+        except* (trio_websocket.ConnectionClosed, trio_websocket.HandshakeError, trio.BrokenResourceError):
+            pass  # the server may go first
+
+    async def main() -> None:
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        client = trio.CancelScope()
+        async with trio.open_nursery() as nursery:
+            async with open_rehearsal(None, faults=[parse_fault(text) for text in faults]) as rehearsal:
+                nursery.start_soon(turn, rehearsal, client)
+                await trio.sleep(after_s)
+                if order == "client first":
+                    client.cancel()
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert rehearsal.statistics()["open"] == 0
+                closing = trio.current_time()
+            assert trio.current_time() == closing
+            assert rehearsal.statistics()["open"] == 0
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 async def test_an_error_in_the_block_comes_out_as_it_is(autojump_clock):
