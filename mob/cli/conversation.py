@@ -26,6 +26,8 @@ from mob.team.supervisor import Mob
 EXIT_LIMIT = 4
 EXIT_MEMBER_FAILED = 5
 
+_LIMITS = {LimitReached.code, *(kind.code for kind in LimitReached.__subclasses__())}
+
 _TICK_S = 0.02
 _CHUNK_MS = 100
 _SILENCE_MS = 1200  # longer than any turn detection waits before it takes the turn as over
@@ -80,7 +82,7 @@ class Conversation:
                 await self._line.send_text(text)
             await self._team.wait_quiet()
         except LimitReached as error:
-            self.exit_code = self.exit_code or EXIT_LIMIT
+            self.exit_code = EXIT_LIMIT
             self._report(error)
 
     async def send_text(self, text: str) -> None:
@@ -123,7 +125,9 @@ class Conversation:
             self.view.floor = self._team.floor
         self.view.apply_run_event(event)
         turn = self._turn_of(event) if isinstance(event, TurnEnded) else None
-        if turn is not None and turn.status == "failed":
+        if isinstance(event, ErrorOccurred) and event.error_class in _LIMITS:
+            self.exit_code = EXIT_LIMIT
+        elif turn is not None and turn.status == "failed":
             self.exit_code = self.exit_code or EXIT_MEMBER_FAILED
         self._output.event(event, turn)
 

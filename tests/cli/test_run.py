@@ -248,3 +248,18 @@ def test_a_new_team_runs(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "30 euros" in done.stdout
+
+
+@pytest.mark.parametrize("entry", ["host", "menu"])
+def test_a_used_up_budget_is_code_4(tmp_path: Path, entry: str) -> None:
+    team = (TEAMS / "front-desk.toml").read_text() + "\n[budget]\nmax_turns = 1\n"
+    (tmp_path / "team.toml").write_text(team)
+    (tmp_path / "front_desk_tools.py").write_text((TEAMS / "front_desk_tools.py").read_text())
+
+    words = ("--say", "hello", "--say", "What does the cake cost?")
+    done = mob("run", "team.toml", "--json", "--member", entry, *words, cwd=tmp_path)
+
+    assert done.returncode == 4, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert "budget_exceeded" in {error["class"] for error in of_type(events, "error")}
+    assert len(of_type(events, "turn_committed")) >= 1
