@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mob.definition.model import MobDefinition, RehearsalRule
 from mob.definition.patterns import matcher
@@ -74,6 +74,7 @@ class Brain:
 
     `name` is who it is, when that is known; `rules` are the team file's for its profile; `team_words` gives for each
     member what the team file says about it, so that routing can look further than a tool's one-line description.
+    `instructions` are what it goes by when none come over the wire.
     """
 
     def __init__(
@@ -82,15 +83,19 @@ class Brain:
         name: str | None = None,
         rules: Sequence[RehearsalRule] = (),
         team_words: Mapping[str, str] | None = None,
+        instructions: str = "",
         seed: int = 0,
     ) -> None:
         self._name = name.replace("_", " ") if name else None
         self._rules = [(matcher(rule.when), rule) for rule in rules]
         self._team_words = dict(team_words or {})
+        self._instructions = instructions
         self._seed = seed
 
     def reply(self, scene: Scene) -> Reply:
         """What to say or call next. Never nothing."""
+        if not scene.instructions.strip():
+            scene = evolve(scene, instructions=self._instructions)
         moment = read_scene(scene)
         tools = () if scene.tool_choice == "none" else tuple(t for t in scene.tools if t.name not in moment.called)
         if moment.results:
@@ -202,7 +207,9 @@ def brain_for(definition: MobDefinition | None, member: str | None, *, seed: int
         return Brain(name=member, seed=seed)
     rules = definition.rehearsal.get(definition.members[member].profile, ())
     words = {identity: _words_about(definition, identity) for identity in definition.members if identity != member}
-    return Brain(name=member, rules=rules, team_words=words, seed=seed)
+    profile = definition.profile_of(member)
+    told = "\n\n".join([profile.instructions, *(definition.skills.get(name, "") for name in profile.skills)])
+    return Brain(name=member, rules=rules, team_words=words, instructions=told, seed=seed)
 
 
 def _words_about(definition: MobDefinition, identity: str) -> str:

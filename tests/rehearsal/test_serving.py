@@ -37,11 +37,25 @@ def question(text: str) -> dict:
 
 async def test_paths_lead_to_members(autojump_clock):
     async with open_rehearsal(mob.load(FRONT_DESK), member="host") as rehearsal:
-        for path, words in (("", "Welcome to the Olive Tree!"), ("/host", "Welcome"), ("/menu", "Hello! I am menu.")):
+        for path, words in (
+            ("", "Welcome to the Olive Tree!"),
+            ("/host", "Welcome"),
+            ("/menu", "Hello! I know the menu."),
+        ):
             status, answer = await request(rehearsal, "POST", f"{path}/v1/chat/completions", question("hello"))
             assert status == 200
             assert answer["choices"][0]["message"]["content"].startswith(words)
         assert rehearsal.statistics()["responses"] == 3
+
+
+async def test_a_member_goes_by_the_team_file_when_nothing_else_is_said(autojump_clock):
+    async with open_rehearsal(mob.load(FRONT_DESK)) as rehearsal:
+        asked = question("What does the mushroom risotto cost?")
+        _, answer = await request(rehearsal, "POST", "/menu/v1/chat/completions", asked)
+        assert "14 euros" in answer["choices"][0]["message"]["content"]
+        asked["messages"].insert(0, {"role": "system", "content": "You sell shoes."})
+        _, answer = await request(rehearsal, "POST", "/menu/v1/chat/completions", asked)
+        assert "14 euros" not in answer["choices"][0]["message"]["content"]
 
 
 async def test_models_are_the_teams(autojump_clock):
