@@ -1,8 +1,8 @@
-"""A bench for the pure channel machine: a model of the provider, of the session and of the client, on a clock of its own.
+"""A bench for the pure channel machine: models of the provider, the session and the client, on a clock of its own.
 
-The provider is modelled as strictly as the vendor behaves (what it refuses is recorded in `faults`), speaks evenly at 15
-characters a second, and emits what it has to say one event at a time, when the test says so. Everything the machine
-wants done is performed or recorded. Nothing here is asynchronous.
+The provider is modelled as strictly as the vendor (what it refuses is noted in `faults`), speaks evenly at 15
+characters a second, and emits what it has to say one event at a time, when the test says so. Everything that the
+machine wants done is performed or recorded. Nothing here is asynchronous.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from mob.ids import Ids
 from mob.live import effects, events, inputs
 from mob.live.machine import ChannelMachine
 from mob.live.ports import ChannelLimits, ChannelOptions, Seed
-from mob.providers import commands as say
-from mob.providers import events as wire
+from mob.providers import commands as say, events as wire
 from mob.values import ToolSchema, Usage
 
 RATE = 24000
 CHARS_PER_S = 15
-WORDS = "the table by the window is free at eight and we keep it for you until a quarter past".split()
+WORDS = ["the", "table", "by", "the", "window", "is", "free", "at", "eight", "and", "we", "keep", "it", "for", "you"]
 
 MODEL = ModelCapabilities(
     "test-realtime",
@@ -436,9 +435,7 @@ class Bench:
             assert self.admitted == turn.id, "only the admitted turn is committed"
             self.admitted = None
             self.log.append(evolve(turn, seq=len(self.log) + 1))
-            self.published.append(
-                events.TurnCommitted(channel_id="live_test", epoch=0, t=self.now, turn=self.log[-1])
-            )
+            self.published.append(events.TurnCommitted(channel_id="live_test", epoch=0, t=self.now, turn=self.log[-1]))
             self._inbox.append(inputs.TurnDurable(turn.id))
             self.admit()
 
@@ -509,9 +506,7 @@ class Bench:
     # Looking.
 
     def commands(self, kind: type, epoch: int | None = None) -> list[say.WireCommand]:
-        return [
-            command for _, at, command in self.sent if isinstance(command, kind) and (epoch is None or at == epoch)
-        ]
+        return [command for _, at, command in self.sent if isinstance(command, kind) and (epoch is None or at == epoch)]
 
     def told(self, kind: type) -> list[events.LiveEvent]:
         return [event for event in self.published if isinstance(event, kind)]

@@ -11,8 +11,7 @@ from mob.history.items import AgentMessage, ToolResult, Turn, UserMessage
 from mob.history.projection import project
 from mob.live import events, inputs
 from mob.live.ports import ChannelLimits
-from mob.providers import commands as say
-from mob.providers import events as wire
+from mob.providers import commands as say, events as wire
 
 
 def reasons(bench: Bench) -> list[str]:

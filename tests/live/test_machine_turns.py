@@ -8,8 +8,7 @@ from live_bench import Bench, Reply
 from mob.history.items import AgentMessage, Cause, ToolCall, ToolResult, UserMessage
 from mob.live import events, inputs
 from mob.live.ports import Prompt
-from mob.providers import commands as say
-from mob.providers import events as wire
+from mob.providers import commands as say, events as wire
 
 
 def test_a_typed_turn_is_put_answered_played_and_committed():
