@@ -14,7 +14,7 @@ class Manner:
     speech to its transcript; `max_session_s`: how long a realtime connection may last.
     """
 
-    pace: float = 8.0
+    pace: float = 12.0
     chunk_ms: int = 100
     lead_ms: int = 1500
     think_ms: int = 120

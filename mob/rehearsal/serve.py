@@ -230,7 +230,7 @@ async def open_rehearsal(
     *,
     seed: int = 0,
     faults: Iterable[Fault] = (),
-    pace: float = 8.0,
+    pace: float = 12.0,
     chunk_ms: int = 100,
     max_session_s: float = 3600.0,
     voice: Voice | None = None,
