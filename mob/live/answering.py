@@ -5,6 +5,8 @@ Rules.
   that has ended or was cut changes nothing and is counted (law 5).
 - A turn leads to something (law 16): an answer of nothing at all is asked for once more, a failure that may pass is
   tried again after a wait, a provider that does not answer is asked once more. Then the turn has failed, in words.
+- A connection on which two requests running came to nothing is of no use, even where it answers pings: it is `mute`,
+  and to be replaced.
 - After a response with calls, exactly one follow-up is asked for: when the response has ended and every call has.
 """
 
@@ -60,6 +62,16 @@ class Answering:
         self._responses = responses
         self._calls = calls
         self._interruption = interruption
+        self._unanswered = 0
+
+    @property
+    def mute(self) -> bool:
+        """Whether the provider let two requests running pass without a word, or stopped in the middle of its answer."""
+        return self._unanswered > 1
+
+    def reconnect(self) -> None:
+        """The connection is another: what the last one failed to do is not held against it."""
+        self._unanswered = 0
 
     def apply(self, event: ResponseEvent) -> None:
         """One event of a response."""
@@ -68,6 +80,7 @@ class Answering:
             self._context.count("late_events")
             return
         self._responses.last_event = self._context.now
+        self._unanswered = 0
         ignored = turn.cut is not None or self._responses.disowned
         if ignored and not isinstance(event, ResponseEnded):
             self._after_cut(turn, event)
@@ -277,6 +290,7 @@ class Answering:
             turn.playback.end_all(context.now)
             turn.reducer.silence(responses.response_id)
         responses.overdue()
+        self._unanswered += state != "cancelling"
         if turn is None or turn.cut is not None or state == "cancelling":
             return
         context.count("unanswered_requests")

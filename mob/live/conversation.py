@@ -269,6 +269,7 @@ class Conversation:
             if turn.cut is None and turn.audible and not self._draining(turn):
                 self.interruption.cut(turn, "disconnected")
         self.responses.lose()
+        self.answering.reconnect()
         self.transcripts.disconnected()
         for turn in self.line.all():
             idle = turn.want is None and not turn.open_calls and not turn.audible

@@ -23,7 +23,7 @@ from typing import Any
 from attrs import frozen
 
 from mob.definition.model import ModelCapabilities
-from mob.errors import LiveClosed, LiveRejected, ProviderError, ReopenRequired
+from mob.errors import LiveClosed, LiveRejected, ProviderError, ProviderUnreachable, ReopenRequired
 from mob.ids import Ids
 from mob.live import inputs
 from mob.live.answering import ResponseEvent
@@ -143,9 +143,12 @@ class ChannelMachine:
         if links.confirmed():
             talk.connected()
         talk.advance()
-        if links.replace_if(quiet=talk.quiet):
-            talk.disconnected()
-            talk.advance()
+        if links.state == "ready":
+            if links.standby is not None and links.replace_if(quiet=talk.quiet):
+                talk.disconnected()
+                talk.advance()
+            else:
+                return
         links.ask_seed(settled=talk.settled)
         if links.closing_overdue:
             talk.force()
@@ -296,11 +299,14 @@ class ChannelMachine:
             self.conversation.disconnected()
 
     def _tick(self, _: inputs.Tick) -> None:
+        if self.links.state != "closed":
+            self.conversation.tick()
+        if self.conversation.answering.mute:
+            silent = "the provider takes what is said and answers nothing"
+            self._lost(self.context.epoch, ProviderUnreachable(silent, recovery="reopen"))
         end = self.links.tick()
         if end is not None:
             self._lost(end.epoch, end.error)
-        if self.links.state != "closed":
-            self.conversation.tick()
 
     def _wire(self, what: inputs.Wire) -> None:
         link = self.links.knows(what.epoch)
