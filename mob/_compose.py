@@ -12,6 +12,7 @@ from pathlib import Path
 
 import trio
 
+from mob.clock import is_virtual_time
 from mob.definition.model import MobDefinition, ModelCapabilities, Profile
 from mob.live.network import Dialler, Endpoint, Network, TcpNetwork
 from mob.rehearsal.faults import Fault
@@ -20,7 +21,6 @@ from mob.sessions.connect import connect_realtime
 from mob.store.memory import MemoryStore
 from mob.store.port import Store
 from mob.store.sqlite import SqliteStore
-from mob.store.timing import is_virtual_time
 from mob.team.dialler import FallbackDialler, VendorDialler
 from mob.team.supervisor import Mob, open_supervisor
 from mob.testing.network import MemoryNetwork

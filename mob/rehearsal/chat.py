@@ -21,16 +21,15 @@ from mob.providers.openai_chat.server import (
 from mob.providers.openai_chat.sse import encode_comment
 from mob.rehearsal.brain import Brain, PlannedCall, Reply
 from mob.rehearsal.delivery import words_of
-from mob.rehearsal.faults import FaultPlan
+from mob.rehearsal.faults import FaultPlan, odd_calls
 from mob.rehearsal.http import HttpReply, HttpRequest
-from mob.rehearsal.manner import Manner
+from mob.rehearsal.manner import CHARACTERS_PER_TOKEN, Manner
 from mob.rehearsal.retelling import scene_of_request
 from mob.values import Usage
 
 _WORD_S = 0.01
 _PING_S = 1.0
 _PINGS = 5
-_CHARACTERS_PER_TOKEN = 4
 
 
 class ChatService:
@@ -98,7 +97,7 @@ class ChatService:
         self, writer: ChatReply, asked: ChatServerRequest, answer: Reply, member: str | None
     ) -> Iterator[bytes]:
         """What the writer makes of the answer, one chunk per word or call."""
-        limit = asked.max_tokens * _CHARACTERS_PER_TOKEN if asked.max_tokens else None
+        limit = asked.max_tokens * CHARACTERS_PER_TOKEN if asked.max_tokens else None
         said = answer.say if limit is None else answer.say[:limit]
         yield writer.start()
         for word in words_of(said):
@@ -108,7 +107,7 @@ class ChatService:
         reason: FinishReason | None = "length" if len(said) < len(answer.say) else None
         given = sum(len(message.text) for message in asked.messages)
         made = len(said) + sum(len(json.dumps(call.arguments)) for call in answer.calls)
-        usage = Usage(given // _CHARACTERS_PER_TOKEN + 1, made // _CHARACTERS_PER_TOKEN + 1, requests=1)
+        usage = Usage(given // CHARACTERS_PER_TOKEN + 1, made // CHARACTERS_PER_TOKEN + 1, requests=1)
         yield writer.finish(usage, reason=reason)
 
     def _calls(self, planned: tuple[PlannedCall, ...], member: str | None) -> Iterator[ChatToolCall]:
@@ -133,15 +132,3 @@ _STREAM_FAULTS = ("sse-comments", "sse-crlf", "sse-split", "sse-no-done", "sse-e
 
 def _single_bytes(data: bytes) -> Iterator[bytes]:
     return (data[at : at + 1] for at in range(len(data)))
-
-
-def odd_calls(faults: FaultPlan, member: str | None, name: str, arguments: str, ids: Ids) -> list[tuple[str, str, str]]:
-    """A call as (call id, name, arguments), with the faults that calls have; twice under one id when that is due."""
-    if faults.due("bad-arguments", member):
-        arguments = arguments[: len(arguments) // 2] + '"oops'
-    if faults.due("empty-arguments", member):
-        arguments = ""
-    if faults.due("unknown-tool", member):
-        name = f"{name}_of_yesterday"
-    call = (ids.new("call"), name, arguments)
-    return [call, call] if faults.due("duplicate-call-ids", member) else [call]

@@ -16,6 +16,7 @@ from typing import Literal
 from attrs import frozen
 
 from mob.errors import UsageError
+from mob.ids import Ids
 
 Occasion = Literal["frame", "input", "response", "cancel", "truncate", "commit", "item", "call", "request"]
 
@@ -137,3 +138,15 @@ class FaultPlan:
     def statistics(self) -> dict[str, int]:
         """How often each kind has struck."""
         return dict(self._struck)
+
+
+def odd_calls(faults: FaultPlan, member: str | None, name: str, arguments: str, ids: Ids) -> list[tuple[str, str, str]]:
+    """A call as (call id, name, arguments), with the faults that calls have; twice under one id when that is due."""
+    if faults.due("bad-arguments", member):
+        arguments = arguments[: len(arguments) // 2] + '"oops'
+    if faults.due("empty-arguments", member):
+        arguments = ""
+    if faults.due("unknown-tool", member):
+        name = f"{name}_of_yesterday"
+    call = (ids.new("call"), name, arguments)
+    return [call, call] if faults.due("duplicate-call-ids", member) else [call]

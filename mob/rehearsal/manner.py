@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
+CHARACTERS_PER_TOKEN = 4
+"""What the rehearsed models count as one token, of what is read and of what is written."""
+
 
 @frozen(slots=True)
 class Manner:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Callable
 
 import trio
@@ -39,9 +38,9 @@ from mob.rehearsal.brain import Brain, Reply
 from mob.rehearsal.delivery import words_of
 from mob.rehearsal.ears import EarEvent, Ears, IdleTimeout, SpeechStarted, SpeechStopped, detection_of
 from mob.rehearsal.faults import FaultPlan
-from mob.rehearsal.manner import Manner
+from mob.rehearsal.manner import CHARACTERS_PER_TOKEN, Manner
 from mob.rehearsal.pipe import Close, Pipe
-from mob.rehearsal.responder import CHARACTERS_PER_TOKEN, Responder
+from mob.rehearsal.responder import Responder
 from mob.rehearsal.retelling import Heard, scene_of_items
 from mob.rehearsal.tamper import Lost, Refused, Send, Tamper
 from mob.rehearsal.voice import Voice, hear
@@ -49,7 +48,6 @@ from mob.values import Usage
 
 _EXPIRED = "Your session hit the maximum duration of {:.0f} minutes."
 _REQUESTS_PER_MINUTE = 500
-_TIMEOUT = "input_audio_buffer.timeout_triggered"
 
 
 class RealtimeSession:
@@ -282,9 +280,3 @@ def _understand(pcm: bytes) -> Heard:
     text = hear(pcm)
     loud = any(pcm)
     return Heard(text, unread_s=len(pcm) / 2 / AUDIO_RATE if loud and not text else 0.0)
-
-
-def wall_clock() -> Callable[[], float]:
-    """Unix time that runs with trio's clock, so that a virtual hour is an hour."""
-    zero = time.time() - trio.current_time()
-    return lambda: zero + trio.current_time()

@@ -12,17 +12,15 @@ from mob.ids import Ids
 from mob.providers.openai_realtime.names import AUDIO_RATE
 from mob.providers.openai_realtime.response_writer import ResponseWriter
 from mob.rehearsal.brain import PlannedCall, Reply
-from mob.rehearsal.chat import odd_calls
 from mob.rehearsal.delivery import Sound, Words, spoken_steps, words_of
-from mob.rehearsal.faults import FaultPlan
-from mob.rehearsal.manner import Manner
+from mob.rehearsal.faults import FaultPlan, odd_calls
+from mob.rehearsal.manner import CHARACTERS_PER_TOKEN, Manner
 from mob.rehearsal.slots import fill_arguments
 from mob.rehearsal.voice import Voice
 from mob.rehearsal.words import sentences
 from mob.values import ToolSchema, Usage
 
 _WORD_S = 0.015
-CHARACTERS_PER_TOKEN = 4
 _MS_PER_AUDIO_TOKEN = 50
 
 

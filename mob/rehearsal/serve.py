@@ -15,6 +15,7 @@ import trio
 from attrs import frozen
 from trio_websocket import WebSocketConnection
 
+from mob.clock import wall_clock
 from mob.definition.model import MobDefinition
 from mob.errors import MemberUnknown, UsageError
 from mob.ids import Ids
@@ -24,7 +25,7 @@ from mob.rehearsal.chat import ChatService, models_of
 from mob.rehearsal.faults import Fault, FaultPlan
 from mob.rehearsal.http import HttpReply, HttpRequest, error_body, serve_http
 from mob.rehearsal.manner import Manner
-from mob.rehearsal.realtime import RealtimeSession, wall_clock
+from mob.rehearsal.realtime import RealtimeSession
 from mob.rehearsal.streams import Head, ReplayedStream, read_head
 from mob.rehearsal.voice import ToneVoice, Voice
 

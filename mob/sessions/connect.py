@@ -10,6 +10,7 @@ from typing import Any
 import trio
 from attrs import evolve, frozen
 
+from mob.clock import wall_clock
 from mob.definition.catalogue import capabilities_for, provider_of
 from mob.definition.model import (
     Member,
@@ -32,7 +33,6 @@ from mob.sessions.events import RunEvent
 from mob.sessions.session import Session
 from mob.sessions.tools import ToolBox, python_tool
 from mob.store.memory import MemoryStore
-from mob.store.timing import wall_clock
 from mob.values import Modality, ToolSchema
 
 _NAME = "agent"

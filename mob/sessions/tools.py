@@ -20,6 +20,7 @@ import cattrs
 import trio
 from attrs import field, frozen
 
+from mob.clock import is_virtual_time
 from mob.definition.model import Effect, MobDefinition, Tool
 from mob.definition.names import nearest
 from mob.definition.toolmodules import ToolImportError, import_tool
@@ -27,7 +28,6 @@ from mob.errors import UsageError
 from mob.history.items import Cause
 from mob.sessions.schema import FunctionShape, UnsupportedType, read_function
 from mob.sessions.shapes import Misfit, Record
-from mob.store.timing import is_virtual_time
 from mob.values import ToolSchema
 
 _TEXT = Cause("text")

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import define, field, frozen
 
+from mob.clock import wall_clock
 from mob.errors import RunUnknown, StoreError, StoreLocked
 from mob.history.rows import Row, RunStarted, RunStopped, Stored, TurnRow, member_of
 from mob.store.port import RunInfo
 from mob.store.reader import RowReader
-from mob.store.timing import wall_clock
 
 
 @frozen(slots=True)

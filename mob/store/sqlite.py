@@ -18,6 +18,7 @@ from typing import TypeVar
 import trio
 from attrs import define, frozen
 
+from mob.clock import is_virtual_time, wall_clock
 from mob.errors import RunUnknown, StoreCorrupt, StoreError, StoreLocked, UsageError
 from mob.history.codec import decode
 from mob.history.rows import Row, Stored
@@ -25,7 +26,6 @@ from mob.store.committer import Committer
 from mob.store.database import BUSY_TIMEOUT_S, Durability, find_run, list_runs, open_for_reading, place, seq_at
 from mob.store.port import RunInfo
 from mob.store.reader import RowReader
-from mob.store.timing import is_virtual_time, wall_clock
 from mob.store.writer import LoopWriter, ThreadWriter, Writer, WriterStatistics
 
 _T = TypeVar("_T")

@@ -16,6 +16,7 @@ from typing import Literal
 import trio
 from attrs import frozen
 
+from mob.clock import wall_clock
 from mob.definition.model import MobDefinition
 from mob.errors import AlreadyOpen, MemberNotRunning, StoreError
 from mob.history.items import Cause, Note, Turn
@@ -36,7 +37,6 @@ from mob.sessions.events import (
     ToolCalled,
 )
 from mob.sessions.mailbox import Answer
-from mob.store.timing import wall_clock
 from mob.team.bus import BusStatistics, EventBus, Subscription
 from mob.team.changes import Changes
 from mob.team.crew import Crew

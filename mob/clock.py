@@ -1,4 +1,4 @@
-"""The time that a log stamps its rows with."""
+"""The clock of a run: trio's own, which is virtual in a test, and the unix time that passes with it."""
 
 from __future__ import annotations
 
