@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from attrs import asdict
-
+from mob.definition.findings import findings_as_json
 from mob.definition.load import check
 
 
@@ -15,8 +13,7 @@ def command(arguments: argparse.Namespace) -> int:
     findings = check(arguments.team)
     errors = sum(finding.severity == "error" for finding in findings)
     if arguments.json:
-        document = {"file": str(arguments.team), "ok": not errors, "findings": [asdict(f) for f in findings]}
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print(findings_as_json(str(arguments.team), findings))
     else:
         for finding in findings:
             print(f"{arguments.team}:{finding}")

@@ -6,7 +6,6 @@ mean is the wire's own classification, and comes out of here as a ProviderError 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from attrs import frozen
@@ -21,6 +20,7 @@ from mob.providers.commands import AppendAudio, WireCommand
 from mob.providers.events import ProviderFault, WireEvent
 from mob.providers.openai_realtime.client import RealtimeClient, RealtimeClientStatistics
 from mob.providers.openai_realtime.faults import classify_close, classify_handshake
+from mob.providers.registry import REALTIME_CLIENTS
 
 
 @frozen(slots=True)
@@ -67,10 +67,6 @@ class Connector(Protocol):
         ...
 
 
-_WIRES: dict[str, Callable[[], RealtimeClient]] = {"openai-realtime": RealtimeClient}
-"""The realtime wires that are spoken, by the name that the model catalogue uses."""
-
-
 class WebSocketConnector:
     """Dials a model at an endpoint."""
 
@@ -82,11 +78,11 @@ class WebSocketConnector:
         limits: ChannelLimits,
         watchdog: Watchdog,
     ) -> None:
-        wire = _WIRES.get(model.wire)
+        wire = REALTIME_CLIENTS.get(model.wire)
         if wire is None or not model.realtime:
             raise NotRealtime(
                 f"{model.id} speaks {model.wire!r}, which is no live channel; the realtime wires are "
-                f"{', '.join(sorted(_WIRES))} (see `mob models`)"
+                f"{', '.join(sorted(REALTIME_CLIENTS))} (see `mob models`)"
             )
         self._endpoint = endpoint
         self._network = network

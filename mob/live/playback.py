@@ -156,11 +156,6 @@ class Playback:
         return Heard(generated, min(generated, int(track.clock_ms + 1e-6)), "unknown" if track.lost else "estimated")
 
     @property
-    def any_heard(self) -> bool:
-        """Whether any audio was heard, as of the last `advance`."""
-        return any(self.heard(item_id).heard_ms > 0 for item_id in self._tracks)
-
-    @property
     def drained(self) -> bool:
         """Whether every track was heard to its end, as of the last `advance`."""
         return all(self.heard(item_id).whole for item_id in self._tracks)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 
 import trio
 import trio_websocket
 from wsproto.utilities import ProtocolError
 
-from mob.providers.openai_realtime.names import BETA_CLOSE_CODE, BETA_CLOSE_REASON, BETA_DISABLED
+from mob.providers.openai_realtime.beta import refuse_beta
 from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
 from mob.rehearsal.pipe import CLOSE_S
 from mob.rehearsal.streams import Head, ReplayedStream
@@ -64,8 +63,7 @@ def _asks_for_beta(head: Head) -> bool:
 
 
 async def _refuse_beta(connection: trio_websocket.WebSocketConnection) -> None:
-    message = "The Realtime beta API is no longer supported. Leave out the OpenAI-Beta header to use the GA API."
-    error = {"type": "invalid_request_error", "code": BETA_DISABLED, "message": message, "param": None}
-    await connection.send_message(json.dumps({"type": "error", "event_id": "event_beta", "error": error}))
+    refusal = refuse_beta()
+    await connection.send_message(refusal.frame)
     with trio.move_on_after(CLOSE_S):
-        await connection.aclose(BETA_CLOSE_CODE, BETA_CLOSE_REASON)
+        await connection.aclose(refusal.close_code, refusal.close_reason)

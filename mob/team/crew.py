@@ -14,6 +14,7 @@ import trio
 from attrs import evolve, frozen
 
 from mob.definition.catalogue import capabilities_for
+from mob.definition.keys_models import BUILT_WIRES
 from mob.definition.model import Member, MobDefinition, Profile, Route
 from mob.definition.names import name_fault
 from mob.errors import LiveError, MemberNotRunning, MemberUnknown, MobError, ProviderError, UsageError
@@ -31,9 +32,6 @@ from mob.team.restart import RestartPolicy
 from mob.team.routing import RouteTool, route_tools
 from mob.team.state import TeamState, wiring_of
 from mob.team.teamlog import TeamLog
-
-SPOKEN_WIRES = ("openai-chat", "openai-realtime")
-"""The wires that mob speaks; the catalogue knows more."""
 
 _MAX_THREADS = 32
 
@@ -122,10 +120,10 @@ class Crew:
         model = capabilities_for(profile, self.definition)
         own_tools = load_tools(self.definition, profile.tools, threads=self._threads)
         endpoint = await self._dialler.endpoint(identity, profile, model)
-        if not endpoint.rehearsed and model.wire not in SPOKEN_WIRES:
+        if not endpoint.rehearsed and model.wire not in BUILT_WIRES:
             raise UsageError(
                 f"{identity} cannot be reached: {model.id} speaks {model.wire}, which mob does not speak yet; "
-                f"choose a model that speaks {' or '.join(SPOKEN_WIRES)} (see `mob models`), or rehearse it"
+                f"choose a model that speaks {' or '.join(sorted(BUILT_WIRES))} (see `mob models`), or rehearse it"
             )
         self._own_tools[identity] = own_tools
         host = MemberHost(

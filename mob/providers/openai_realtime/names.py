@@ -35,7 +35,6 @@ BETA_NAMES: Final[dict[str, str]] = {
 """Names of the beta (and its GA-typed twin of `added`) to the GA names they mean."""
 
 AUDIO_DELTA: Final = "response.output_audio.delta"
-APPEND: Final = "input_audio_buffer.append"
 
 BETA_DISABLED: Final = "beta_api_shape_disabled"
 BETA_CLOSE_CODE: Final = 4000
