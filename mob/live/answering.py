@@ -5,8 +5,10 @@ Rules.
   that has ended or was cut changes nothing and is counted (law 5).
 - A turn leads to something (law 16): an answer of nothing at all is asked for once more, a failure that may pass is
   tried again after a wait, a provider that does not answer is asked once more. Then the turn has failed, in words.
-- A connection on which two requests running came to nothing is of no use, even where it answers pings: it is `mute`,
-  and to be replaced.
+- Nothing is asked for again while what was asked before may still come (law 9). So a request that nobody answers is
+  cancelled first: a provider that lives says either that it is cancelled or that there was nothing to cancel. One that
+  does not answer even that is of no use, though it may answer pings: its connection is replaced, and the turn is asked
+  for on the next one.
 - After a response with calls, exactly one follow-up is asked for: when the response has ended and every call has.
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 from mob.history.items import Cause
 from mob.live import events
 from mob.live.calls import Calls
-from mob.live.context import MAX_RETRIES, Context, backoff_s
+from mob.live.context import MAX_ASKED, MAX_RETRIES, Context, backoff_s
 from mob.live.interruption import Interruption
 from mob.live.responses import Responses
 from mob.live.turns import LiveTurn, TurnLine
@@ -62,16 +64,6 @@ class Answering:
         self._responses = responses
         self._calls = calls
         self._interruption = interruption
-        self._unanswered = 0
-
-    @property
-    def mute(self) -> bool:
-        """Whether the provider let two requests running pass without a word, or stopped in the middle of its answer."""
-        return self._unanswered > 1
-
-    def reconnect(self) -> None:
-        """The connection is another: what the last one failed to do is not held against it."""
-        self._unanswered = 0
 
     def apply(self, event: ResponseEvent) -> None:
         """One event of a response."""
@@ -80,7 +72,6 @@ class Answering:
             self._context.count("late_events")
             return
         self._responses.last_event = self._context.now
-        self._unanswered = 0
         ignored = turn.cut is not None or self._responses.disowned
         if ignored and not isinstance(event, ResponseEnded):
             self._after_cut(turn, event)
@@ -282,26 +273,32 @@ class Answering:
 
     # -- deadlines -------------------------------------------------------------------------------------------------
 
-    def overdue(self) -> None:
-        """The response in progress has lasted too long in its present state."""
+    def overdue(self) -> bool:
+        """The response in progress has lasted too long in its present state. True: the connection is of no use."""
         responses, context = self._responses, self._context
         turn, state = responses.turn, responses.state
-        if turn is not None and responses.response_id is not None:
-            turn.playback.end_all(context.now)
-            turn.reducer.silence(responses.response_id)
-        responses.overdue()
-        self._unanswered += state != "cancelling"
-        if turn is None or turn.cut is not None or state == "cancelling":
-            return
+        if state == "cancelling":
+            context.count("unanswered_cancels")
+            return True
         context.count("unanswered_requests")
+        if turn is not None and turn.cut is None:
+            self._ask_again_or_fail(turn)
+            if responses.response_id is not None:
+                turn.playback.end_all(context.now)
+                turn.reducer.silence(responses.response_id)
+        responses.disown()
+        return False
+
+    def _ask_again_or_fail(self, turn: LiveTurn) -> None:
+        context, responses = self._context, self._responses
         timeout = f"{context.limits.response_timeout_s:g} s"
-        if state == "active" and turn.begun:
+        if responses.state == "active" and turn.begun:
             turn.fail(f"the provider fell silent in the middle of its answer for {timeout}")
-        elif turn.lost_answers == 0:
-            turn.lost_answers = 1
-            turn.wants("follow_up" if turn.begun else "answer")
+        elif turn.lost_answers + 1 >= MAX_ASKED:
+            turn.fail(f"the provider did not answer within {timeout}, twice")
+        else:
+            turn.lost_answers += 1
+            turn.wants(responses.wanted or "answer")
             context.report("no_answer", f"no answer within {timeout}; asking once more", "retry")
             return
-        else:
-            turn.fail(f"the provider did not answer within {timeout}, twice")
         context.report("no_answer", turn.failure or "", "benign")

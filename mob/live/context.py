@@ -34,6 +34,9 @@ MAX_BACKOFF_S = 8.0
 MAX_RETRIES = 2
 """How often one turn asks again after a failure that may pass."""
 
+MAX_ASKED = 2
+"""How often one turn is asked for when nobody answers at all."""
+
 _MAX_REFS = 512
 
 

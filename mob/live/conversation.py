@@ -269,7 +269,6 @@ class Conversation:
             if turn.cut is None and turn.audible and not self._draining(turn):
                 self.interruption.cut(turn, "disconnected")
         self.responses.lose()
-        self.answering.reconnect()
         self.transcripts.disconnected()
         for turn in self.line.all():
             idle = turn.want is None and not turn.open_calls and not turn.audible
@@ -390,11 +389,10 @@ class Conversation:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def tick(self) -> None:
-        """Look at every deadline."""
+    def tick(self) -> bool:
+        """Look at every deadline. True: the provider does not answer any more, the connection is to be given up."""
         now = self.context.now
-        if self.responses.overdue_at <= now:
-            self.answering.overdue()
+        useless = self.responses.overdue_at <= now and self.answering.overdue()
         for turn in self.calls.overdue():
             self.tool_ended(turn)
         if self.listening.commit_deadline <= now and self.context.ready:
@@ -402,6 +400,7 @@ class Conversation:
             self.context.report("no_answer", "the provider did not take the committed audio; speak again", "benign")
         if self.line.current is not None:
             self._tick_turn(self.line.current)
+        return useless
 
     def _tick_turn(self, turn: LiveTurn) -> None:
         now = self.context.now

@@ -299,9 +299,7 @@ class ChannelMachine:
             self.conversation.disconnected()
 
     def _tick(self, _: inputs.Tick) -> None:
-        if self.links.state != "closed":
-            self.conversation.tick()
-        if self.conversation.answering.mute:
+        if self.links.state != "closed" and self.conversation.tick():
             silent = "the provider takes what is said and answers nothing"
             self._lost(self.context.epoch, ProviderUnreachable(silent, recovery="reopen"))
         end = self.links.tick()

@@ -78,13 +78,18 @@ class _Answer:
     whole: bool = False
     cut: Heard | None = None
 
+    @property
+    def said(self) -> bool:
+        """Whether there is anything to it."""
+        return bool(self.heard.generated_ms or self.heard.text or self.written.parts)
+
     def message(self, heard: Heard) -> AgentMessage | None:
         """The message as far as it reached the human; None while there is nothing to it."""
+        if not self.said:
+            return None
         heard = self.cut or heard
         written = self.written.text
         sounded = heard.generated_ms > 0
-        if not written and not sounded and not self.heard.text:
-            return None
         interrupted = not (self.whole and heard.whole)
         spoken = self.heard.heard_prefix(heard.heard_ms)
         if not interrupted and not sounded:
@@ -237,11 +242,12 @@ class TurnReducer:
         """Whether this response has brought words, sound or a call."""
         if any(owner == response_id for owner in self._call_responses.values()):
             return True
-        return any(
-            answer.response_id == response_id
-            and bool(answer.written.text or answer.heard.text or answer.heard.generated_ms)
-            for answer in self._answers.values()
-        )
+        return any(answer.response_id == response_id and answer.said for answer in self._answers.values())
+
+    @property
+    def has_message(self) -> bool:
+        """Whether a message of the member has begun, in words or in sound."""
+        return any(answer.said for answer in self._answers.values())
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:

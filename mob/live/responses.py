@@ -9,14 +9,14 @@ What is wanted meanwhile waits with its turn (`LiveTurn.want`) until the state i
     requested   started             active
     requested   ask_refused         idle         the caller repeats it; a response that the refusal names is adopted
     requested   cancel              cancelling   nothing to name yet: the cancel is remembered
-    requested   overdue             idle         no answer within response_timeout_s
+    requested   overdue             cancelling   no answer within response_timeout_s: disowned, and cancelled
     active      cancel              cancelling   cancelled by id
     active      ended               idle
-                                                 (silent for response_timeout_s, it is cancelled)
+    active      overdue             cancelling   silent for response_timeout_s: disowned, and cancelled by id
     cancelling  started             cancelling   now there is an id: cancelled by id
     cancelling  ended               idle
     cancelling  cancel_refused      idle         there was nothing to cancel
-    cancelling  overdue             idle         the provider never says that it ended
+    cancelling  overdue             idle         the provider never says that it ended: the connection is given up
     any         connection lost     idle
 
 A cancel sent before the response exists does nothing at the vendor, and the response then appears; an end may come
@@ -37,7 +37,7 @@ from mob.providers.commands import CancelResponse, CreateResponse
 from mob.values import Usage
 
 ResponseState = Literal["idle", "requested", "active", "cancelling"]
-ResponseMove = Literal["ask", "started", "ended", "cancel", "ask_refused", "cancel_refused", "overdue"]
+ResponseMove = Literal["ask", "started", "ended", "cancel", "ask_refused", "cancel_refused"]
 
 MOVES: Final[dict[tuple[ResponseState, ResponseMove], ResponseState]] = {
     ("idle", "ask"): "requested",
@@ -46,14 +46,12 @@ MOVES: Final[dict[tuple[ResponseState, ResponseMove], ResponseState]] = {
     ("requested", "ended"): "idle",
     ("requested", "ask_refused"): "idle",
     ("requested", "cancel"): "cancelling",
-    ("requested", "overdue"): "idle",
     ("active", "cancel"): "cancelling",
     ("active", "ended"): "idle",
     ("cancelling", "started"): "cancelling",
     ("cancelling", "ask_refused"): "idle",
     ("cancelling", "ended"): "idle",
     ("cancelling", "cancel_refused"): "idle",
-    ("cancelling", "overdue"): "idle",
 }
 
 _REMEMBERED = 256
@@ -189,23 +187,21 @@ class Responses:
             self._move("ask_refused")
 
     def cancel_refused(self) -> None:
-        """There was no response to cancel: it ended before, and its end may yet come or be lost."""
-        if self.state == "cancelling" and self.response_id is not None:
+        """There was no response to cancel: it ended before, or never began."""
+        if self.state == "cancelling" and (self.response_id is not None or self.disowned):
             self._settle(None)
             self._move("cancel_refused")
 
-    def overdue(self) -> None:
-        """The present state has lasted too long: give up, and if there is a response, cancel it by id."""
-        if self.state != "active":
-            self._settle(None)
-            self._move("overdue")
-            return
-        self.disown()
-
     def disown(self) -> None:
-        """Nothing more of the response in progress counts; its turn goes on without it."""
+        """Nothing more of the response in progress counts; its turn goes on without it, once it has ended.
+
+        A request that was not answered is cancelled, too: without a name, since it has none yet.
+        """
         self.disowned = True
+        nameless = self.state == "requested"
         self.cancel()
+        if nameless and self._context.ready:
+            self._context.send(CancelResponse(None, self._context.new_ref("cancel")))
 
     def lose(self) -> None:
         """The connection is gone, and the response with it."""

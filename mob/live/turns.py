@@ -18,7 +18,7 @@ from typing import Literal
 
 from attrs import define, field
 
-from mob.history.items import AgentMessage, Cause, Item, Timings, Turn, TurnStatus
+from mob.history.items import Cause, Item, Timings, Turn, TurnStatus
 from mob.live.context import Context
 from mob.live.playback import Heard, Playback
 from mob.live.reducer import TurnReducer
@@ -80,7 +80,7 @@ class LiveTurn:
     @property
     def audible(self) -> bool:
         """Whether the human has been given anything to hear or read."""
-        return any(isinstance(item, AgentMessage) for item in self.items())
+        return self.reducer.has_message
 
     def heard(self, item_id: str) -> Heard:
         """How much of an item was heard, as of the last look at the clock."""

@@ -74,6 +74,8 @@ class Provider:
     appended_ms: float = 0.0
     config: say.SessionConfig | None = None
     gone: bool = False
+    mute: bool = False
+    """It keeps the connection and takes no notice of what is said on it."""
 
     def tell(self, event: wire.WireEvent) -> None:
         if not self.gone:
@@ -243,7 +245,6 @@ class Bench:
     commit_delay: float = 0.0
     budget: int = 1000
     auto_open: bool = True
-    mute: bool = False
     model: ModelCapabilities = MODEL
     audio_receipts: bool = True
     params: dict[str, object] = field(factory=dict)
@@ -320,6 +321,15 @@ class Bench:
     @property
     def provider(self) -> Provider:
         return self.providers[max(self.providers)]
+
+    @property
+    def mute(self) -> bool:
+        return self.provider.mute
+
+    @mute.setter
+    def mute(self, value: bool) -> None:
+        """Of the connection that there is now: a new one finds a provider that listens."""
+        self.provider.mute = value
 
     def feed(self, what: inputs.Input) -> None:
         self._inbox.append(what)
@@ -410,7 +420,7 @@ class Bench:
     def send(self, epoch: int, command: say.WireCommand) -> None:
         self.sent.append((self.now, epoch, command))
         provider = self.providers.get(epoch)
-        if provider is not None and not provider.gone and not self.mute:
+        if provider is not None and not provider.gone and not provider.mute:
             provider.receive(command)
 
     def dial(self, epoch: int) -> None:

@@ -301,7 +301,51 @@ def test_a_provider_that_does_not_answer_is_asked_once_more_then_the_turn_fails(
     (turn,) = bench.log
     assert turn.status == "failed"
     assert bench.machine.state == "ready"
+    assert bench.machine.context.epoch == 1, "it said each time that there was nothing to cancel"
     assert bench.reserved == bench.spent == 2
+
+
+def test_a_request_that_may_still_be_answered_is_not_repeated_on_the_same_connection():
+    bench = Bench()
+    bench.text()
+    bench.wait(21)
+    assert bench.creates == 1, "the vendor ignores a cancel of what it has not begun"
+    bench.wait(3)
+    assert bench.machine.context.epoch == 2
+    assert bench.overlaps == 0
+    late, now = bench.providers[1], bench.providers[2]
+    late.gone = False
+    late.finish()
+    assert bench.told(events.AudioDelta) == []
+    now.finish()
+    bench.play_all()
+    assert [type(item) for item in bench.log[0].items] == [UserMessage, AgentMessage]
+
+
+def test_a_request_that_is_answered_after_its_cancel_is_cancelled_and_repeated():
+    bench = Bench()
+    bench.text()
+    bench.wait(21)
+    bench.provider.finish()
+    assert bench.creates == 2
+    bench.provider.finish()
+    bench.play_all()
+    assert bench.machine.context.epoch == 1
+    assert [type(item) for item in bench.log[0].items] == [UserMessage, AgentMessage]
+
+
+def test_a_cancel_that_nobody_answers_costs_the_connection():
+    bench = Bench()
+    bench.text()
+    bench.provider.emit(9)
+    provider = bench.provider
+    bench.mute = True
+    bench.command(inputs.Interrupt())
+    bench.wait(3.5)
+    assert provider.gone
+    assert bench.machine.state == "ready"
+    assert bench.machine.context.epoch == 2
+    assert bench.log[0].status == "interrupted"
 
 
 def test_a_provider_that_falls_silent_in_mid_answer_fails_the_turn_with_what_was_heard():
