@@ -18,10 +18,11 @@ from mob.live.network import Dialler, Endpoint, Network, TcpNetwork
 from mob.rehearsal.faults import Fault
 from mob.rehearsal.serve import Rehearsal, open_rehearsal
 from mob.sessions.connect import connect_realtime
+from mob.sessions.dialling import VendorDialler
 from mob.store.memory import MemoryStore
 from mob.store.port import Store
 from mob.store.sqlite import SqliteStore
-from mob.team.dialler import FallbackDialler, VendorDialler
+from mob.team.dialler import FallbackDialler
 from mob.team.supervisor import Mob, open_supervisor
 from mob.testing.network import MemoryNetwork
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from mob.clock import wall_clock
-from mob.definition.catalogue import capabilities_for, provider_of
+from mob.definition.catalogue import capabilities_for, lookup, providers
 from mob.definition.model import (
     Member,
     MobDefinition,
@@ -21,14 +21,14 @@ from mob.definition.model import (
     TurnDetectionSpec,
     TurnMode,
 )
-from mob.errors import CredentialMissing, UsageError
 from mob.history.fold import History
 from mob.ids import Ids
 from mob.live.channel import LiveChannel
-from mob.live.network import Endpoint, Network, TcpNetwork
+from mob.live.network import Network, TcpNetwork
 from mob.live.ports import ChannelOptions
 from mob.sessions.budget import BudgetMeter
 from mob.sessions.channels import channel_limits
+from mob.sessions.dialling import VendorDialler
 from mob.sessions.events import RunEvent
 from mob.sessions.session import Session
 from mob.sessions.tools import ToolBox, python_tool
@@ -60,7 +60,7 @@ async def connect_realtime(
     offered by its signature and docstring and run here; of a ToolSchema the calls come as `ToolCall` events with
     `external` True, to be answered with `send_tool_result`. `base_url` (http or https, ending in the API's root)
     dials somewhere else than the provider; no key is then required. `ttl_s` bounds the channel's life in seconds.
-    Keys come from the environment (`environ`) only.
+    Keys come from the environment (`environ`) only: the provider's own variable, else <PROVIDER>_API_KEY.
 
     NotRealtime, CredentialMissing, UsageError, ProviderUnreachable, ProviderRefused.
     """
@@ -77,7 +77,9 @@ async def connect_realtime(
     definition = _definition(profile, model, base_url)
     profile = definition.profiles[_NAME]
     capabilities = capabilities_for(profile, definition)
-    dialler = _Direct(definition, os.environ if environ is None else environ, network or TcpNetwork())
+    dialler = VendorDialler(
+        definition, environ=os.environ if environ is None else environ, network=network or TcpNetwork()
+    )
     ids = Ids()
     box = ToolBox(
         [
@@ -114,40 +116,18 @@ async def connect_realtime(
                     await session.stop()
 
 
-@frozen(slots=True)
-class _Direct:
-    """Dials the provider of the one profile."""
-
-    definition: MobDefinition
-    environ: Mapping[str, str]
-    network: Network
-
-    async def endpoint(self, identity: str, profile: Profile, model: ModelCapabilities) -> Endpoint:
-        """The provider's address with the key from the environment. CredentialMissing, UsageError."""
-        provider = provider_of(profile.provider or model.provider, self.definition)
-        if provider.base_url is None:
-            raise UsageError(f"nothing says where {provider.name} is; give connect_realtime a base_url")
-        variable = provider.api_key_env or f"{provider.name.upper()}_API_KEY"
-        key = self.environ.get(variable, "").strip() or None
-        own_address = profile.provider in self.definition.providers
-        if key is None and provider.key_required and not own_address:
-            raise CredentialMissing(
-                f"{provider.name} needs a key: set {variable} in the environment", variable=variable
-            )
-        return Endpoint(provider.base_url, key, dict(provider.headers))
-
-
 def _definition(profile: Profile, model: str | ModelCapabilities, base_url: str | None) -> MobDefinition:
     """A team of one, dialled at `base_url` when there is one."""
-    models = {} if isinstance(model, str) else {model.id: model}
+    models = {profile.model: lookup(model) if isinstance(model, str) else model}
     definition = MobDefinition("realtime", {_NAME: profile}, {_NAME: Member(_NAME, _NAME)}, models=models)
     if base_url is None:
         return definition
     name = profile.provider or capabilities_for(profile, definition).provider
+    variable = None if name in providers() else f"{name.upper()}_API_KEY"
     return evolve(
         definition,
         profiles={_NAME: evolve(profile, provider=name)},
-        providers={name: ProviderSpec(name, base_url=base_url)},
+        providers={name: ProviderSpec(name, base_url=base_url, api_key_env=variable)},
     )
 
 

@@ -499,7 +499,7 @@ async def test_a_lone_channel_needs_a_realtime_model_a_key_and_an_address():
     with pytest.raises(NotRealtime):
         async with connect_realtime(model="gpt-5.6-terra", environ={"OPENAI_API_KEY": "x"}):
             pass
-    with pytest.raises(NotRealtime):
+    with pytest.raises(UsageError, match="mob models"):
         async with connect_realtime(model="unheard-of", provider="nobody", environ={}):
             pass
     unheard_of = evolve(LIVE, id="unheard-of", provider="nobody")
