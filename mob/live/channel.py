@@ -52,14 +52,16 @@ class LiveChannel:
         ids: Ids,
         options: ChannelOptions,
         wall: Callable[[], float],
+        watchdog: Watchdog,
         connector: Connector | None = None,
     ) -> None:
         """A channel to `model` at `endpoint`, not open yet. `connector` replaces the WebSocket (tests do).
 
+        `watchdog` runs elsewhere, one for all channels.
+
         NotRealtime when the model's wire is not one of ours.
         """
         limits = options.limits
-        watchdog = Watchdog()
         self._port = port
         self._ids = ids
         self._options = options
@@ -68,7 +70,6 @@ class LiveChannel:
             self._machine,
             port,
             connector or WebSocketConnector(endpoint, network, model, limits, watchdog),
-            watchdog,
             ClientBuffer(max_control=limits.max_client_events, max_audio_bytes=limits.max_client_audio_bytes),
             wall,
         )

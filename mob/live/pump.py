@@ -4,7 +4,6 @@ The tasks of a channel, all in one nursery that lives as long as `run`:
 
     timer        sleeps until the machine's `wake_at`
     commits      makes turns and transcripts durable, in order, so that audio never waits for the store
-    watchdog     asks a silent provider for a sign of life
     link         one per connection: dials, reads, and within it the connection's writer
     tool         one per running call (law 14)
     admission    one per turn that waits for the session
@@ -30,7 +29,6 @@ from mob.live.connection import Connection, Connector, unsendable
 from mob.live.events import AudioDelta, Disconnected, LiveEvent, TurnCommitted
 from mob.live.machine import ChannelMachine
 from mob.live.ports import SessionPort
-from mob.live.watchdog import Watchdog
 from mob.providers.events import AgentAudio
 
 
@@ -59,7 +57,6 @@ class Pump:
         machine: ChannelMachine,
         port: SessionPort,
         connector: Connector,
-        watchdog: Watchdog,
         buffer: ClientBuffer,
         wall: Callable[[], float],
     ) -> None:
@@ -70,7 +67,6 @@ class Pump:
         self.waiters: dict[str, Waiter] = {}
         self._port = port
         self._connector = connector
-        self._watchdog = watchdog
         self._wall = wall
         self._inbox: deque[inputs.Input] = deque()
         self._feeding = False
@@ -97,7 +93,7 @@ class Pump:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for task in (self._run_timer, self._run_jobs, self._watchdog.run):
+                for task in (self._run_timer, self._run_jobs):
                     nursery.start_soon(task)
                 try:
                     await self._live(task_status)

@@ -25,6 +25,7 @@ from mob.ids import Ids
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
 from mob.live.ports import ChannelLimits, ChannelOptions, SessionPort
+from mob.live.watchdog import Watchdog
 from mob.sessions.binding import Binding, Bindings
 
 _OPTIONS = ChannelOptions()
@@ -75,6 +76,7 @@ class ChannelHost:
         limits: Limits,
         nursery: trio.Nursery,
         wall: Callable[[], float],
+        watchdog: Watchdog,
     ) -> None:
         self._identity = identity
         self._port = port
@@ -84,6 +86,7 @@ class ChannelHost:
         self._limits = limits
         self._nursery = nursery
         self._wall = wall
+        self._watchdog = watchdog
         self._lock = trio.Lock()
         self._hosted: _Hosted | None = None
         self._over = False
@@ -169,6 +172,7 @@ class ChannelHost:
             ids=self._ids,
             options=options or evolve(_OPTIONS, limits=channel_limits(self._limits)),
             wall=self._wall,
+            watchdog=self._watchdog,
         )
         hosted = _Hosted(channel)
         if self._over:

@@ -26,6 +26,7 @@ from mob.ids import Ids
 from mob.live.channel import LiveChannel
 from mob.live.network import Network, TcpNetwork
 from mob.live.ports import ChannelOptions
+from mob.live.watchdog import Watchdog
 from mob.sessions.budget import BudgetMeter
 from mob.sessions.channels import channel_limits
 from mob.sessions.dialling import VendorDialler
@@ -80,7 +81,7 @@ async def connect_realtime(
     dialler = VendorDialler(
         definition, environ=os.environ if environ is None else environ, network=network or TcpNetwork()
     )
-    ids = Ids()
+    ids, watchdog = Ids(), Watchdog()
     box = ToolBox(
         [
             python_tool(tool, timeout_s=definition.limits.tool_timeout_s)
@@ -106,7 +107,9 @@ async def connect_realtime(
                 budget=BudgetMeter(_NAME),
                 publish=_unheard,
                 wall=wall_clock(),
+                watchdog=watchdog,
             )
+            nursery.start_soon(watchdog.run)
             await nursery.start(session.run)
             try:
                 async with session.open_live(options) as live:
@@ -114,6 +117,7 @@ async def connect_realtime(
             finally:
                 with trio.CancelScope(shield=True):
                     await session.stop()
+                nursery.cancel_scope.cancel()
 
 
 def _definition(profile: Profile, model: str | ModelCapabilities, base_url: str | None) -> MobDefinition:

@@ -40,6 +40,7 @@ from mob.live import events as live
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
 from mob.live.ports import ChannelOptions, Prompt, Seed
+from mob.live.watchdog import Watchdog
 from mob.sessions.binding import Binding, Bindings
 from mob.sessions.budget import BudgetMeter, BudgetStatistics
 from mob.sessions.channels import ChannelHost
@@ -99,6 +100,7 @@ class Session:
         budget: BudgetMeter,
         publish: Callable[[RunEvent], object],
         wall: Callable[[], float],
+        watchdog: Watchdog,
         routes: Callable[[], Sequence[Route]] | None = None,
     ) -> None:
         self.identity = identity
@@ -110,6 +112,7 @@ class Session:
         self._ids = ids
         self._publish = publish
         self._wall = wall
+        self._watchdog = watchdog
         self._dialler = dialler
         self._session_id = ids.new("session")
         self._bindings = Bindings(profile, model, definition)
@@ -311,6 +314,7 @@ class Session:
             limits=self._limits,
             nursery=nursery,
             wall=self._wall,
+            watchdog=self._watchdog,
         )
         requesting = RequestDelivery(
             self.identity,

@@ -22,6 +22,7 @@ from mob.history.fold import History
 from mob.history.rows import FloorMoved, MemberEnded, MemberSpawned
 from mob.ids import Ids
 from mob.live.network import Dialler
+from mob.live.watchdog import Watchdog
 from mob.sessions.budget import BudgetMeter
 from mob.sessions.events import ErrorOccurred, RunEvent
 from mob.sessions.session import Session
@@ -69,6 +70,7 @@ class Crew:
         make_tool: Callable[[str, RouteTool], ToolFunction],
         publish: Callable[[RunEvent], object],
         wall: Callable[[], float],
+        watchdog: Watchdog,
         nursery: trio.Nursery,
     ) -> None:
         self.definition = definition
@@ -82,6 +84,7 @@ class Crew:
         self._make_tool = make_tool
         self._publish = publish
         self._wall = wall
+        self._watchdog = watchdog
         self._nursery = nursery
         self._threads = trio.CapacityLimiter(_MAX_THREADS)
         self._own_tools: dict[str, tuple[ToolFunction, ...]] = {}
@@ -181,6 +184,7 @@ class Crew:
             budget=self._budget.child(identity),
             publish=self._publish,
             wall=self._wall,
+            watchdog=self._watchdog,
             routes=lambda: self._routes_of(identity),
         )
 

@@ -23,6 +23,7 @@ from mob.history.items import Cause, Note, Turn
 from mob.history.rows import FloorMoved, RunStopped, Stored, Wired
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
+from mob.live.watchdog import Watchdog, WatchdogStatistics
 from mob.sessions.budget import BudgetMeter
 from mob.sessions.events import (
     AgentTranscribed,
@@ -72,6 +73,7 @@ class MobStatistics:
     log: TeamLogStatistics
     post: PostStatistics
     events: BusStatistics
+    watchdog: WatchdogStatistics
 
 
 class Mob:
@@ -98,6 +100,7 @@ class Mob:
         began = trio.current_time()
         self._bus = EventBus(lambda: trio.current_time() - began)
         self._changes = Changes()
+        self._watchdog = Watchdog()
         self._stopped = trio.Event()
         self._line: Line | None = None
         self._budget = BudgetMeter(definition.id, definition.budget)
@@ -124,6 +127,7 @@ class Mob:
             make_tool=RouteTools(self._post, machine, self._publish).make,
             publish=self._publish,
             wall=wall_clock(),
+            watchdog=self._watchdog,
             nursery=tree.members.nursery,
         )
         self._hand_over = HandOver(
@@ -179,6 +183,7 @@ class Mob:
             log=self._log.statistics(),
             post=self._post.statistics(),
             events=self._bus.statistics(),
+            watchdog=self._watchdog.statistics(),
         )
 
     # Talking with it.
@@ -291,6 +296,7 @@ class Mob:
         self._restore_budgets()
         facts = {host.identity: reach.as_facts() for host, reach in prepared}
         self._publish(MobStarted(mob=self.definition.id, run=self.run_id, members=facts))
+        self._tree.team.nursery.start_soon(self._watchdog.run)
         self._tree.team.nursery.start_soon(self._hand_over.run)
         self._tree.team.nursery.start_soon(crew.keep_tools)
         await crew.start(hosts)

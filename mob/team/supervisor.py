@@ -4,7 +4,7 @@
     ├─ the run's log                 the store's own writer
     ├─ members                       one host each; a crash ends that member's generation only
     │   └─ session                   mailbox, turn, live channel: all in the generation's scope
-    ├─ the team's own tasks          hand-overs, tells under way, tools kept up to date, the human's line
+    ├─ the team's own tasks          hand-overs, tells under way, tools kept up to date, one watchdog, the human's line
     └─ stopping                      once it is asked for, whoever asks
 
 Nothing is spawned outside this tree.

@@ -17,6 +17,7 @@ from mob.live.channel import LiveChannel
 from mob.live.events import LiveEvent
 from mob.live.network import Endpoint, TcpNetwork
 from mob.live.ports import ChannelLimits, ChannelOptions, Seed, SessionPort
+from mob.live.watchdog import Watchdog
 from mob.providers import commands as say, events as wire
 from mob.values import ToolSchema, Usage
 
@@ -218,6 +219,7 @@ def make_channel(
         ids=Ids(3),
         options=ChannelOptions(limits or ChannelLimits(), ttl_s=ttl_s),
         wall=lambda: 1000.0 + trio.current_time() - start,
+        watchdog=Watchdog(),
         connector=connector,
     )
 

@@ -12,6 +12,7 @@ from mob.definition.model import Budget, Limits, Member, MobDefinition, ModelCap
 from mob.history.fold import History
 from mob.ids import Ids
 from mob.live.network import Endpoint
+from mob.live.watchdog import Watchdog
 from mob.providers.openai_chat.server import (
     ChatRefused,
     ChatReply,
@@ -207,6 +208,7 @@ async def open_stage(
         log = wrap(opened)
         history = History.of("host", [stored async for stored in opened.read()])
         budget = BudgetMeter("team", definition.budget)
+        watchdog = Watchdog()
         session = Session(
             "host",
             1,
@@ -221,7 +223,9 @@ async def open_stage(
             budget=budget.child("host"),
             publish=events.append,
             wall=trio.current_time,
+            watchdog=watchdog,
         )
+        near.start_soon(watchdog.run)
         stage = Stage(session, network, log, store, near, budget, steps, requests, events)
         if run:
             await near.start(session.run)

@@ -32,6 +32,7 @@ from mob.history.items import AgentMessage, Cause, ToolResult
 from mob.history.rows import ChannelOpened, ToolEnded, ToolStarted
 from mob.ids import Ids
 from mob.live import events as live
+from mob.live.watchdog import Watchdog
 from mob.rehearsal.serve import open_rehearsal
 from mob.sessions.budget import BudgetMeter
 from mob.sessions.connect import connect_realtime
@@ -122,6 +123,7 @@ async def open_stage(
         network.listen_default(rehearsal.serve_stream)
         budget = BudgetMeter("team", definition.budget)
         history = History.of("host", [stored async for stored in log.read()])
+        watchdog = Watchdog()
         session = Session(
             "host",
             1,
@@ -136,7 +138,9 @@ async def open_stage(
             budget=budget.child("host"),
             publish=events.append,
             wall=trio.current_time,
+            watchdog=watchdog,
         )
+        near.start_soon(watchdog.run)
         await near.start(session.run)
         try:
             yield Stage(session, network, log, near, budget, events)

@@ -265,6 +265,8 @@ async def test_channels_open_together_and_close_with_their_block(autojump_clock)
         async with team.open_channels() as channels:
             assert set(channels) == {"host", "porter"}
             assert all(channel.connected for channel in channels.values())
+            assert team.statistics().watchdog.watched == 2
+        assert team.statistics().watchdog.watched == 0
         assert not any(channel.connected for channel in channels.values())
         with pytest.raises(NotRealtime):
             await team.member("cook").open_live().__aenter__()
