@@ -12,12 +12,12 @@ from mob.errors import MobError
 def run_loop(main: Callable[[], Awaitable[int]]) -> int:
     """Run `main` to its exit code.
 
-    Of several MobErrors the first is raised. A reader of our output that left (BrokenPipeError) and a second Ctrl-C
-    (KeyboardInterrupt) come out bare as well; a bug comes out as trio gives it.
+    Of several MobErrors the first is raised. What the system refuses (OSError: a reader of our output that left, a full
+    disk) and a second Ctrl-C (KeyboardInterrupt) come out bare as well; a bug comes out as trio gives it.
     """
     try:
         return trio.run(main)
-    except* (MobError, BrokenPipeError, KeyboardInterrupt) as group:
+    except* (MobError, OSError, KeyboardInterrupt) as group:
         raise _first(group) from group
 
 

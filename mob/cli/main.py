@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mob.cli.streams import give_up_stdout, prepare_streams
 from mob.errors import DefinitionError, MobError
 
 DEFAULT_STATE = Path(".mob")
@@ -22,6 +22,7 @@ STORE_FILE = "state.sqlite"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that mob raises on purpose end here as one sentence."""
+    prepare_streams()
     arguments = _parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = importlib.import_module(arguments.module).command
     try:
@@ -40,9 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone. Give the interpreter's last flush somewhere to go, and end quietly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone: end quietly.
+        give_up_stdout()
         return 0
+    except OSError as error:
+        give_up_stdout()
+        print(f"mob: the system refused what must be done to go on: {error}", file=sys.stderr)
+        return MobError.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -30,6 +30,9 @@ from mob.errors import MemberUnknown, UsageError
 from mob.rehearsal.faults import parse_fault
 from mob.team.supervisor import Mob
 
+_MAX_LINE = 1_000_000
+"""Characters of one line of stdin: more than any model takes in a turn, and little enough to be held."""
+
 
 @frozen(slots=True)
 class Input:
@@ -91,7 +94,9 @@ async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncGene
         for text in arguments.say:
             yield Input(text=text)
         return
-    while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
+    while line := await trio.to_thread.run_sync(sys.stdin.readline, _MAX_LINE + 1, abandon_on_cancel=True):
+        if len(line) > _MAX_LINE:
+            raise UsageError(f"a line of stdin is over {_MAX_LINE} characters; each line is one turn")
         if line.strip():
             yield Input(text=line.strip())
 
