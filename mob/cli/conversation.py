@@ -16,7 +16,7 @@ from mob.cli.output import Output
 from mob.cli.sound import read_wav
 from mob.cli.speaker import Receipt, Speaker
 from mob.cli.view import RunView
-from mob.errors import LimitReached, MobError
+from mob.errors import LimitReached, MobError, StoreError, StoreFull, StoreLocked
 from mob.history.items import Turn
 from mob.live.events import AudioDelta, Interrupted, LiveEvent, SpeechStarted
 from mob.sessions.events import ErrorOccurred, FloorChanged, MobStarted, RunEvent, TurnEnded
@@ -27,6 +27,9 @@ EXIT_LIMIT = 4
 EXIT_MEMBER_FAILED = 5
 
 _LIMITS = {LimitReached.code, *(kind.code for kind in LimitReached.__subclasses__())}
+
+_NOT_KEPT = frozenset({StoreError.code, StoreFull.code, StoreLocked.code})
+"""The store refused a row: what was said is not in the log."""
 
 _TICK_S = 0.02
 _CHUNK_MS = 100
@@ -124,6 +127,8 @@ class Conversation:
         if isinstance(event, FloorChanged | MobStarted):
             self.view.floor = self._team.floor
         self.view.apply_run_event(event)
+        if isinstance(event, ErrorOccurred) and event.error_class in _NOT_KEPT:
+            self.exit_code = self.exit_code or StoreError.exit_code
         turn = self._turn_of(event) if isinstance(event, TurnEnded) else None
         if isinstance(event, ErrorOccurred) and event.error_class in _LIMITS:
             self.exit_code = EXIT_LIMIT
