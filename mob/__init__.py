@@ -79,7 +79,12 @@ if TYPE_CHECKING:
     from mob.sessions.tools import ToolContext as ToolContext
     from mob.store.memory import MemoryStore as MemoryStore
     from mob.store.sqlite import SqliteStore as SqliteStore
-    from mob.values import Image as Image, ToolSchema as ToolSchema, Usage as Usage
+    from mob.values import (
+        Image as Image,
+        ToolSchema as ToolSchema,
+        TurnDetection as TurnDetection,
+        Usage as Usage,
+    )
 
 _HOMES = {
     "mob._compose": "connect_realtime open_mob",
@@ -102,7 +107,7 @@ _HOMES = {
     "mob.sessions.tools": "ToolContext",
     "mob.store.memory": "MemoryStore",
     "mob.store.sqlite": "SqliteStore",
-    "mob.values": "Image ToolSchema Usage",
+    "mob.values": "Image ToolSchema TurnDetection Usage",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

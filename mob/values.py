@@ -26,6 +26,27 @@ Modality = Literal["audio", "text"]
 
 Via = Literal["ask", "tell", "hand_off"]
 
+TurnMode = Literal["server_vad", "semantic_vad", "manual"]
+"""Who decides that the user's turn is over: the provider by loudness, by sense, or the client by `commit`."""
+
+
+@frozen(slots=True)
+class TurnDetection:
+    """Who decides that the user's turn is over, in the vendor's own terms; None leaves the vendor's default.
+
+    Times are milliseconds. `create_response` and `interrupt_response` False: mob owns both (one owner of
+    `response.create`).
+    """
+
+    mode: TurnMode = "server_vad"
+    threshold: float | None = None
+    prefix_padding_ms: int | None = None
+    silence_duration_ms: int | None = None
+    idle_timeout_ms: int | None = None
+    eagerness: Literal["low", "medium", "high", "auto"] | None = None
+    create_response: bool = False
+    interrupt_response: bool = False
+
 
 @frozen(slots=True)
 class Usage:

@@ -18,6 +18,7 @@ from mob.definition.files import FileRefused
 from mob.definition.positions import Path as KeyPath
 from mob.definition.report import Report
 from mob.definition.routes import DEFAULT_VIA, Wiring, merged
+from mob.values import TurnDetection
 
 ReadFile = Callable[[Path], str]
 MAX_MEMBERS = 256
@@ -96,9 +97,9 @@ class Builder:
             del out["tools"]  # Meerkat's switches: each has been reported
         mode = out.get("turn_detection")
         if isinstance(mode, str):
-            out["turn_detection"] = model.TurnDetectionSpec(mode=mode)  # type: ignore[arg-type]
+            out["turn_detection"] = TurnDetection(mode=mode)  # type: ignore[arg-type]
         elif mode is not None:
-            out["turn_detection"] = model.TurnDetectionSpec(**mode)
+            out["turn_detection"] = TurnDetection(**mode)
         return out
 
     def _members(self, profiles: Mapping[str, model.Profile]) -> dict[str, model.Member]:

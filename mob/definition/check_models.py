@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from mob.definition.catalogue import capabilities_for, catalogue, providers, providers_with
 from mob.definition.keys_models import BUILT_WIRES, REALTIME_WIRES, WIRES
-from mob.definition.model import ModelCapabilities, Profile, ProviderDefaults, TurnDetectionSpec
+from mob.definition.model import ModelCapabilities, Profile, ProviderDefaults
 from mob.definition.positions import Path
 from mob.definition.subject import Role, Subject
+from mob.values import TurnDetection
 
 _LIVE_ONLY = ("voice", "turn_detection", "output")
 _VAD_KEYS = {
@@ -159,7 +160,7 @@ def _turn_detection(subject: Subject, role: Role) -> None:
                 subject.report.error("conflicting_keys", message, (*role.path, "turn_detection", key))
 
 
-def _given(spec: TurnDetectionSpec, key: str) -> bool:
+def _given(spec: TurnDetection, key: str) -> bool:
     return getattr(spec, key) is not None
 
 

@@ -16,11 +16,9 @@ from mob.definition.model import (
     Profile,
     RehearsalRule,
     Tool,
-    TurnDetectionSpec,
-    TurnMode,
 )
 from mob.definition.shapes import Either, Flag, Free, Key, ListOf, MapOf, Number, Shape, Table, Text, Whole
-from mob.values import Modality, Via
+from mob.values import Modality, TurnDetection, TurnMode, Via
 
 NAME = Text(empty=False)
 NAMES = ListOf(NAME)
@@ -38,7 +36,7 @@ TURN_DETECTION = Table(
         Key("create_response", Flag(), "let the vendor create responses; mob does it otherwise"),
         Key("interrupt_response", Flag(), "let the vendor interrupt responses; mob does it otherwise"),
     ),
-    TurnDetectionSpec,
+    TurnDetection,
 )
 
 _COMMS = "Members talk to one another over [wiring] in mob; this switch changes nothing."

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from mob.definition.model import ModelCapabilities, Price, ProviderSpec, TurnMode
+from mob.definition.model import ModelCapabilities, Price, ProviderSpec
 from mob.definition.shapes import Flag, Free, Key, ListOf, MapOf, Number, Table, Text, Whole
+from mob.values import TurnMode
 
 WIRES = {
     "openai-realtime": "OpenAI Realtime (GA) over WebSocket",

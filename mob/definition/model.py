@@ -13,24 +13,9 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 
 from mob.definition.patterns import matcher
-from mob.values import Modality, Via
+from mob.values import Modality, TurnDetection, TurnMode, Via
 
-TurnMode = Literal["server_vad", "semantic_vad", "manual"]
 Effect = Literal["read", "write"]
-
-
-@frozen(slots=True)
-class TurnDetectionSpec:
-    """`turn_detection`: a bare mode, or a table. None leaves the vendor's default. Times are milliseconds."""
-
-    mode: TurnMode = "server_vad"
-    threshold: float | None = None
-    prefix_padding_ms: int | None = None
-    silence_duration_ms: int | None = None
-    idle_timeout_ms: int | None = None
-    eagerness: Literal["low", "medium", "high", "auto"] | None = None
-    create_response: bool = False
-    interrupt_response: bool = False
 
 
 @frozen(slots=True)
@@ -46,7 +31,7 @@ class Profile:
     provider: str | None = None
     instructions: str = ""
     voice: str | None = None
-    turn_detection: TurnDetectionSpec | None = None
+    turn_detection: TurnDetection | None = None
     output: Modality | None = None
     peer_description: str = ""
     skills: tuple[str, ...] = ()

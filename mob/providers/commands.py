@@ -10,24 +10,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from mob.values import Image, Modality, ToolSchema
-
-
-@frozen(slots=True)
-class TurnDetection:
-    """Who decides that the user's turn is over, in the vendor's own terms; None leaves the vendor's default.
-
-    `create_response` and `interrupt_response` False: mob owns both (one owner of `response.create`).
-    """
-
-    mode: Literal["server_vad", "semantic_vad", "manual"] = "server_vad"
-    threshold: float | None = None
-    prefix_padding_ms: int | None = None
-    silence_duration_ms: int | None = None
-    idle_timeout_ms: int | None = None
-    eagerness: Literal["low", "medium", "high", "auto"] | None = None
-    create_response: bool = False
-    interrupt_response: bool = False
+from mob.values import Image, Modality, ToolSchema, TurnDetection
 
 
 @frozen(slots=True)

@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from attrs import field, frozen
 
-from mob.providers.commands import TurnDetection
+from mob.values import TurnDetection
 
 WINDOW_MS = 10
 _RISING_WINDOWS = 2

@@ -18,8 +18,6 @@ from mob.definition.model import (
     ModelCapabilities,
     Profile,
     ProviderSpec,
-    TurnDetectionSpec,
-    TurnMode,
 )
 from mob.history.fold import History
 from mob.ids import Ids
@@ -34,7 +32,7 @@ from mob.sessions.events import RunEvent
 from mob.sessions.session import Session
 from mob.sessions.tools import ToolBox, python_tool
 from mob.store.memory import MemoryStore
-from mob.values import Modality, ToolSchema
+from mob.values import Modality, ToolSchema, TurnDetection, TurnMode
 
 _NAME = "agent"
 
@@ -47,7 +45,7 @@ async def connect_realtime(
     voice: str | None = None,
     instructions: str = "",
     tools: Sequence[Callable[..., Any] | ToolSchema] = (),
-    turn_detection: TurnMode | TurnDetectionSpec | None = None,
+    turn_detection: TurnMode | TurnDetection | None = None,
     output: Modality | None = None,
     params: Mapping[str, Any] | None = None,
     base_url: str | None = None,
@@ -71,7 +69,7 @@ async def connect_realtime(
         provider=provider,
         instructions=instructions,
         voice=voice,
-        turn_detection=TurnDetectionSpec(turn_detection) if isinstance(turn_detection, str) else turn_detection,
+        turn_detection=TurnDetection(turn_detection) if isinstance(turn_detection, str) else turn_detection,
         output=output,
         params=dict(params or {}),
     )

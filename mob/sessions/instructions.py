@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mob.definition.model import MobDefinition, ModelCapabilities, Profile, Route
-from mob.providers.commands import SessionConfig, TurnDetection
-from mob.values import ToolSchema, Via
+from mob.providers.commands import SessionConfig
+from mob.values import ToolSchema, TurnDetection, Via
 
 _WAYS: dict[Via, str] = {
     "ask": "ask with ask_{to}",
@@ -49,21 +49,6 @@ def build_config(
     profile: Profile, model: ModelCapabilities, *, instructions: str, tools: Sequence[ToolSchema]
 ) -> SessionConfig:
     """What the provider session is told: the profile's wishes, within what the catalogue says the model can do."""
-    spec = profile.turn_detection
-    detection = (
-        TurnDetection()
-        if spec is None
-        else TurnDetection(
-            mode=spec.mode,
-            threshold=spec.threshold,
-            prefix_padding_ms=spec.prefix_padding_ms,
-            silence_duration_ms=spec.silence_duration_ms,
-            idle_timeout_ms=spec.idle_timeout_ms,
-            eagerness=spec.eagerness,
-            create_response=spec.create_response,
-            interrupt_response=spec.interrupt_response,
-        )
-    )
     speaks = model.realtime and "audio" in model.output_modalities
     offered = tuple(tools) if model.tools else ()
     return SessionConfig(
@@ -71,7 +56,7 @@ def build_config(
         voice=profile.voice if speaks else None,
         output=(profile.output or "audio") if speaks else "text",
         tools=offered,
-        turn_detection=detection,
+        turn_detection=profile.turn_detection or TurnDetection(),
         input_rate=model.input_rate or 24000,
         output_rate=model.output_rate or 24000,
         transcription_model=model.transcription_model,

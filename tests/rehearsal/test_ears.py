@@ -5,9 +5,9 @@ import itertools
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from mob.providers.commands import TurnDetection
 from mob.rehearsal.ears import Detection, Ears, IdleTimeout, SpeechStarted, SpeechStopped, detection_of
 from mob.rehearsal.voice import hear, speak
+from mob.values import TurnDetection
 
 PROPERTY = settings(deadline=None, max_examples=60)
 MS = 48  # bytes of PCM16 at 24 kHz

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from mob.definition.catalogue import catalogue
-from mob.definition.model import Member, MobDefinition, ModelCapabilities, Profile, Route, TurnDetectionSpec
-from mob.providers.commands import TurnDetection
+from mob.definition.model import Member, MobDefinition, ModelCapabilities, Profile, Route
 from mob.sessions.instructions import build_config, build_instructions
-from mob.values import ToolSchema
+from mob.values import ToolSchema, TurnDetection
 
 LIVE = catalogue()["gpt-realtime-2"]
 WRITER = ModelCapabilities("writer", "p", "openai-chat", tool_params={"reasoning_effort": "none"})
@@ -41,7 +40,7 @@ def test_a_member_on_its_own_is_told_of_no_team():
 
 def test_a_live_configuration_speaks_with_its_voice_at_the_models_rates():
     """What the profile wishes, as the model can."""
-    spec = TurnDetectionSpec("semantic_vad", eagerness="low")
+    spec = TurnDetection("semantic_vad", eagerness="low")
     profile = Profile("host", LIVE.id, voice="marin", turn_detection=spec, params={"speed": 1.1})
     config = build_config(profile, LIVE, instructions="Hi.", tools=[LOOK])
     assert (config.voice, config.output, config.instructions) == ("marin", "audio", "Hi.")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from mob.providers.commands import SessionConfig, TurnDetection
+from mob.providers.commands import SessionConfig
 from mob.providers.openai_realtime.checks import Refusal, invalid
 from mob.providers.openai_realtime.frames import JsonObject
 from mob.providers.openai_realtime.names import AUDIO_RATE, BYTES_PER_MS
-from mob.values import ToolSchema
+from mob.values import ToolSchema, TurnDetection
 
 _GROUPS: Final = frozenset({"audio", "input", "output"})
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from mob.providers.commands import SessionConfig, TurnDetection
+from mob.providers.commands import SessionConfig
 from mob.providers.openai_realtime.frames import JsonObject
-from mob.values import ToolSchema
+from mob.values import ToolSchema, TurnDetection
 
 _MERGED: Final = frozenset({"audio", "input", "output"})
 """The objects that are only groups of fields; every other object is one value."""
