@@ -22,7 +22,6 @@ from mob.values import Modality, TurnDetection, TurnMode, Via
 
 NAME = Text(empty=False)
 NAMES = ListOf(NAME)
-TEXTS = ListOf(Text())
 SECONDS = Number(0.05, 86400.0)
 
 TURN_DETECTION = Table(

@@ -33,11 +33,6 @@ class Floor:
         """Who has the floor now."""
         return self._moves[-1].to if self._moves else None
 
-    @property
-    def last_move(self) -> FloorMoved | None:
-        """The row that gave it to the holder, with its reason and the turns the holder must see."""
-        return self._moves[-1] if self._moves else None
-
     def holder_at(self, seq: int) -> str | None:
         """Who had the floor once row `seq` was in the log."""
         before = bisect_right(self._seqs, seq)

@@ -20,10 +20,9 @@ def test_law_21_one_holder_or_none_at_every_position(log, data):
     assert floor.holder == floor.holder_at(10**9)
 
 
-def test_the_last_move_is_kept_with_its_reason_and_turns():
+def test_the_holder_is_known_at_every_position():
     move = FloorMoved(None, "host", "menu", "a question of taste", ("t1",))
     floor = Floor.of([Stored(4, 0.0, FloorMoved(None, None, "host", "entry")), Stored(9, 0.0, move)])
-    assert floor.last_move == move
     assert (floor.holder_at(3), floor.holder_at(4), floor.holder_at(8), floor.holder_at(9)) == (
         None,
         "host",
