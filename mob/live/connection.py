@@ -18,8 +18,8 @@ from mob.live.transport import HandshakeRefused, Transport, TransportClosed, Tra
 from mob.live.watchdog import Watchdog
 from mob.providers.commands import AppendAudio, WireCommand
 from mob.providers.events import ProviderFault, WireEvent
+from mob.providers.openai_faults import classify_close, classify_handshake
 from mob.providers.openai_realtime.client import RealtimeClient, RealtimeClientStatistics
-from mob.providers.openai_realtime.faults import classify_close, classify_handshake
 from mob.providers.registry import REALTIME_CLIENTS
 
 

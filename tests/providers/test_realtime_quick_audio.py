@@ -14,9 +14,9 @@ from realtime_support import pcm
 from mob.errors import WireError
 from mob.providers.commands import AppendAudio
 from mob.providers.events import AgentAudio, WireEvent
+from mob.providers.frames import load_frame
 from mob.providers.openai_realtime import RealtimeClient, RealtimeServer, base64audio, fastpath
 from mob.providers.openai_realtime.decode import CallBook, decode_event
-from mob.providers.openai_realtime.frames import load_frame
 
 PLAIN = st.text("abcXYZ019_-", min_size=1, max_size=12)
 ODD = st.text(max_size=4) | st.sampled_from(['a"b', "", "é", "\\", -1, 1_000_000, 1.0, None])

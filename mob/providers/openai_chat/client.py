@@ -26,10 +26,10 @@ from mob.providers.events import (
     ToolCallReady,
     WireEvent,
 )
+from mob.providers.fields import Fields
+from mob.providers.frames import JsonObject, dump_frame, load_frame
 from mob.providers.openai_chat.sse import SseDecoder, SseEvent
-from mob.providers.openai_realtime.faults import classify_handshake, classify_response_error
-from mob.providers.openai_realtime.fields import Fields
-from mob.providers.openai_realtime.frames import JsonObject, dump_frame, load_frame
+from mob.providers.openai_faults import classify_handshake, classify_response_error
 from mob.values import Image, Recovery, ToolSchema, Usage
 
 ChatItem = AddMessage | AddToolCall | AddToolResult

@@ -12,9 +12,9 @@ from typing import Literal
 from attrs import field, frozen
 
 from mob.errors import WireError
+from mob.providers.fields import MAX_INTEGER, Fields
+from mob.providers.frames import JsonObject, dump_frame, kind_of, load_frame
 from mob.providers.openai_chat.sse import encode_event
-from mob.providers.openai_realtime.fields import MAX_INTEGER, Fields
-from mob.providers.openai_realtime.frames import JsonObject, dump_frame, kind_of, load_frame
 from mob.values import ToolSchema, Usage
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")

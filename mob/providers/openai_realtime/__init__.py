@@ -7,9 +7,9 @@ application's. Frames go in, values come out; sockets and clocks are somebody el
 
 from __future__ import annotations
 
+from mob.providers.openai_faults import classify_close, classify_handshake
 from mob.providers.openai_realtime.beta import BetaRefusal, refuse_beta
 from mob.providers.openai_realtime.client import Handshake, RealtimeClient, RealtimeClientStatistics
-from mob.providers.openai_realtime.faults import classify_close, classify_handshake
 from mob.providers.openai_realtime.outbox import EmissionOptions, Rewrite
 from mob.providers.openai_realtime.response_writer import ResponseWriter
 from mob.providers.openai_realtime.server import RateLimit, RealtimeServer, RealtimeServerStatistics

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from mob.errors import WireError
+from mob.providers.frames import kind_of
 from mob.providers.openai_realtime.base64audio import decode_base64, decode_standard
-from mob.providers.openai_realtime.frames import kind_of
 
 Check = Callable[[object, str], object]
 

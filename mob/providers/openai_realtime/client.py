@@ -11,10 +11,10 @@ from attrs import field, frozen
 from mob.errors import UsageError
 from mob.providers.commands import AppendAudio, WireCommand
 from mob.providers.events import AgentAudio, Ignored, ProviderFault, WireEvent
+from mob.providers.frames import load_frame
 from mob.providers.openai_realtime.decode import CallBook, decode_event
 from mob.providers.openai_realtime.encode import encode_command
 from mob.providers.openai_realtime.fastpath import quick_audio_delta
-from mob.providers.openai_realtime.frames import load_frame
 
 MAX_COUNTED_NAMES: Final = 64
 """Names of unknown events that are counted apart; a peer that invents more has the rest counted as "(others)"."""

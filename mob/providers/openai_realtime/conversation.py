@@ -12,8 +12,8 @@ from typing import Final
 from attrs import define, field
 
 from mob.providers.events import ItemKind
+from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime.checks import Refusal, invalid
-from mob.providers.openai_realtime.frames import JsonObject
 from mob.providers.openai_realtime.server_events import ConversationItem
 
 ROOT: Final = "root"

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from mob.errors import WireError
 from mob.providers import events as neutral
 from mob.providers.events import WireEvent
+from mob.providers.fields import Fields
+from mob.providers.frames import JsonObject
+from mob.providers.openai_faults import MAX_MESSAGE, classify_error, classify_response_error
 from mob.providers.openai_realtime.base64audio import decode_base64
-from mob.providers.openai_realtime.faults import MAX_MESSAGE, classify_error, classify_response_error
-from mob.providers.openai_realtime.fields import Fields
-from mob.providers.openai_realtime.frames import JsonObject
 from mob.providers.openai_realtime.names import AUDIO_DELTA, BETA_NAMES
 from mob.providers.openai_realtime.usage import read_usage
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from mob.providers import commands
+from mob.providers.frames import JsonObject, dump_frame
 from mob.providers.openai_realtime.base64audio import encode_base64
 from mob.providers.openai_realtime.decode import REF_KEY
-from mob.providers.openai_realtime.frames import JsonObject, dump_frame
 from mob.providers.openai_realtime.names import MAX_APPEND_BYTES
 from mob.providers.openai_realtime.session_update import session_update
 from mob.values import Image

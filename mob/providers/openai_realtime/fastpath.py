@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 
 from mob.providers.events import AgentAudio
+from mob.providers.frames import MAX_FRAME_BYTES
 from mob.providers.openai_realtime.base64audio import decode_standard
-from mob.providers.openai_realtime.frames import MAX_FRAME_BYTES
 from mob.providers.openai_realtime.names import MAX_APPEND_BYTES
 
 _DELTA_HEAD = (

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
+from mob.providers.frames import JsonObject, dump_frame
 from mob.providers.openai_realtime.base64audio import encode_base64
-from mob.providers.openai_realtime.frames import JsonObject, dump_frame
 from mob.providers.openai_realtime.names import AUDIO_DELTA
 
 Rewrite = Callable[[JsonObject], Iterable[JsonObject]]

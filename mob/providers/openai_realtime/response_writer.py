@@ -29,8 +29,8 @@ from attrs import define, field
 from mob.errors import WireError
 from mob.ids import Ids
 from mob.providers.events import ResponseStatus
+from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime.conversation import Conversation, Entry
-from mob.providers.openai_realtime.frames import JsonObject
 from mob.providers.openai_realtime.names import BYTES_PER_MS
 from mob.providers.openai_realtime.outbox import AudioHead, EmissionOptions, Outbox
 from mob.providers.openai_realtime.server_events import ResponseParams

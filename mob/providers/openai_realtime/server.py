@@ -28,10 +28,10 @@ from attrs import field, frozen
 
 from mob.errors import WireError
 from mob.ids import Ids
+from mob.providers.frames import JsonObject, load_frame
 from mob.providers.openai_realtime.checks import Refusal, invalid, missing
 from mob.providers.openai_realtime.conversation import Conversation, Entry, entry_from
 from mob.providers.openai_realtime.fastpath import quick_append
-from mob.providers.openai_realtime.frames import JsonObject, load_frame
 from mob.providers.openai_realtime.input_buffer import IDLE_KEEP_MS, InputBuffer
 from mob.providers.openai_realtime.names import MIN_COMMIT_MS
 from mob.providers.openai_realtime.outbox import EmissionOptions, Outbox, Rewrite

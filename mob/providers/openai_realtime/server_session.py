@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from mob.providers.commands import SessionConfig
+from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime.checks import Refusal, invalid
-from mob.providers.openai_realtime.frames import JsonObject
 from mob.providers.openai_realtime.names import AUDIO_RATE, BYTES_PER_MS
 from mob.values import ToolSchema, TurnDetection
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from mob.providers.commands import SessionConfig
-from mob.providers.openai_realtime.frames import JsonObject
+from mob.providers.frames import JsonObject
 from mob.values import ToolSchema, TurnDetection
 
 _MERGED: Final = frozenset({"audio", "input", "output"})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mob.providers.openai_realtime.fields import Fields
-from mob.providers.openai_realtime.frames import JsonObject
+from mob.providers.fields import Fields
+from mob.providers.frames import JsonObject
 from mob.values import Usage
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from mob.errors import WireError
-from mob.providers.openai_realtime.frames import JsonObject, kind_of
+from mob.providers.frames import JsonObject, kind_of
 
 MAX_INTEGER = 2**53
 """What JSON peers agree on. Nothing on this wire counts further, and a longer number would harm whoever computes."""

@@ -16,8 +16,8 @@ from typing import Final
 
 from mob.errors import WireError
 from mob.providers.events import ProviderFault
-from mob.providers.openai_realtime.fields import Fields
-from mob.providers.openai_realtime.frames import clean_text, load_frame
+from mob.providers.fields import Fields
+from mob.providers.frames import clean_text, load_frame
 from mob.values import Recovery
 
 MAX_MESSAGE: Final = 1000

@@ -1,4 +1,4 @@
-"""JSON text frames, read with suspicion and written plainly. Both roles use this and nothing else.
+"""JSON text frames, read with suspicion and written plainly. Both roles of every wire use this and nothing else.
 
 What `load_frame` gives can be walked, stored and written again without surprises: it is an object, at most
 `MAX_DEPTH` levels deep, every number is finite, every string can be encoded as UTF-8. Anything else is a
