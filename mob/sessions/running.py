@@ -85,8 +85,16 @@ def _failure(name: str, error: BaseException) -> Outcome:
         case MobError():
             return Outcome("failed", error.message)
     _log.warning("the tool %s raised", name, exc_info=error)
-    told = "; ".join(f"{type(leaf).__name__}: {leaf}".rstrip(": ") for leaf in _leaves(error))
+    told = "; ".join(f"{type(leaf).__name__}: {_words(leaf)}".rstrip(": ") for leaf in _leaves(error))
     return Outcome("failed", f"{name} failed: {told[:_SENTENCE_CHARS]}")
+
+
+def _words(error: BaseException) -> str:
+    """What the exception says of itself, if it can: its `__str__` is the tool's code as well."""
+    try:
+        return str(error)
+    except Exception:  # whatever a stranger's code raises
+        return ""
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
