@@ -37,7 +37,8 @@ class RehearsedDialler:
         self.network = network
 
     async def endpoint(self, identity: str, profile: Profile, model: ModelCapabilities) -> Endpoint:
-        """The member's own path at the rehearsed provider; never refuses."""
+        """The member's own path at the rehearsed provider; never refuses, and knows who was spawned."""
+        self._rehearsal.cast(identity, profile.name)
         return Endpoint(base_url=self._rehearsal.base_url(identity), api_key="rehearsed", rehearsed=True)
 
 
@@ -58,14 +59,22 @@ async def open_mob(
     `rehearse`: True plays every member by the embedded provider, False dials vendors only (CredentialMissing when a
     key is not there), None dials a vendor where there is a key or a `base_url` and rehearses the rest. `store`: a
     path (SQLite), a Store, or None for memory. `run_id` with `resume` goes on with an earlier run: RunUnknown,
-    StoreLocked. `seed` makes a rehearsed run repeatable. `faults` are played by the rehearsed provider.
+    StoreLocked. `seed` makes a rehearsed run repeatable. `faults` are played by the rehearsed provider. What the block
+    raises comes out as it is.
     """
+    failure: Exception | None = None
     async with AsyncExitStack() as stack:
         dialler = await _dialler(stack, definition, rehearse, seed or 0, faults, environ)
         supervisor = open_supervisor(
             definition, dialler=dialler, store=_store(store), run_id=run_id, resume=resume, seed=seed
         )
-        yield await stack.enter_async_context(supervisor)
+        try:
+            async with supervisor as team:
+                yield team
+        except Exception as error:  # kept aside, so that it does not come out of the rehearsal as a group
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 async def _dialler(

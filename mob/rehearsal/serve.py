@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 from trio_websocket import WebSocketConnection
 
 from mob.clock import wall_clock
-from mob.definition.model import MobDefinition
+from mob.definition.model import Member, MobDefinition
 from mob.errors import MemberUnknown, UsageError
 from mob.ids import Ids
 from mob.rehearsal.acceptance import accept_socket, reject_socket
@@ -79,6 +79,12 @@ class Rehearsal:
         if member is not None and not self._knows(member):
             raise MemberUnknown(f"The rehearsed team has no member {member!r}.")
         return f"http://{self._address}/{member}/{_ROOT}" if member else f"http://{self._address}/{_ROOT}"
+
+    def cast(self, member: str, profile: str) -> None:
+        """Play this member too, as its profile: one that came while the team runs. One that is known stays as it is."""
+        if self._definition is not None and member not in self._definition.members:
+            members = {**self._definition.members, member: Member(member, profile)}
+            self._definition = evolve(self._definition, members=members)
 
     def statistics(self) -> dict[str, int | dict[str, int]]:
         """Connections now open and ever made, requests refused, responses begun, and how often each fault struck."""
