@@ -6,6 +6,7 @@ waiting) share everything else.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ class Conversation:
         self._speaker = Speaker(instant=instant)
         self._instant = instant
         self._speaking: dict[str, str] = {}
+        self._turns = 0
         self.view = RunView()
         self.exit_code = 0
 
@@ -81,7 +83,11 @@ class Conversation:
         try:
             if wav is not None:
                 await self._send_sound(wav)
+                await self._team.wait_quiet()
+                if not self._turns:
+                    print(f"mob: nothing in {wav} was taken for speech", file=sys.stderr, flush=True)
             if text is not None:
+                self._output.said(text)
                 await self._line.send_text(text)
             await self._team.wait_quiet()
         except LimitReached as error:
@@ -126,14 +132,15 @@ class Conversation:
                 self.view.member(identity).rehearsed = bool(facts.get("rehearsed"))
         if isinstance(event, FloorChanged | MobStarted):
             self.view.floor = self._team.floor
-        self.view.apply_run_event(event)
+        turn = self._turn_of(event) if isinstance(event, TurnEnded) else None
+        self.view.apply_run_event(event, () if turn is None else [item.id for item in turn.items])
         if isinstance(event, ErrorOccurred) and event.error_class in _NOT_KEPT:
             self.exit_code = self.exit_code or StoreError.exit_code
-        turn = self._turn_of(event) if isinstance(event, TurnEnded) else None
         if isinstance(event, ErrorOccurred) and event.error_class in _LIMITS:
             self.exit_code = EXIT_LIMIT
         elif turn is not None and turn.status == "failed":
             self.exit_code = self.exit_code or EXIT_MEMBER_FAILED
+        self._turns += isinstance(event, TurnEnded)
         self._output.event(event, turn)
 
     def _turn_of(self, event: TurnEnded) -> Turn | None:
@@ -152,6 +159,7 @@ class Conversation:
             case AudioDelta(item_id=item_id, start_ms=start, pcm=pcm):
                 self._speaking[item_id] = member
                 duration = len(pcm) * 1000 // (2 * self._line.output_rate)
+                self.view.sound(member, item_id, duration)
                 self._receipts(self._speaker.play(item_id, start, duration, now))
             case SpeechStarted():
                 self._receipts(self._speaker.stop(now))
@@ -162,7 +170,9 @@ class Conversation:
 
     def _receipts(self, receipts: list[Receipt]) -> None:
         for receipt in receipts:
-            self._line.played(self._speaking[receipt.item_id], receipt.item_id, receipt.ms)
+            member = self._speaking[receipt.item_id]
+            self._line.played(member, receipt.item_id, receipt.ms)
+            self.view.played(member, receipt.item_id, receipt.ms)
 
     async def _play(self) -> None:
         while True:

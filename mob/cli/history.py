@@ -97,13 +97,13 @@ def _print_text(rows: list[Stored], histories: dict[str, History]) -> None:
                 member, turn = turns[stored.seq]
                 print(style.bold(f"#{turn.seq} {member}") + style.faint(f"  {turn.cause.kind}, {turn.status}"))
                 for item in turn.items:
-                    print(f"  {describe(item, style)}")
+                    print("  " + describe(item, style).replace("\n", "\n    "))
                 if turn.error:
                     print(f"  {style.red(turn.error)}")
 
 
 def describe(item: Item, style: Style) -> str:
-    """One item as one line: the unheard rest of a cut answer is dim and struck through."""
+    """One item, as a rule on one line: the unheard rest of a cut answer is dim and struck through."""
     match item:
         case UserMessage(author=author, text=text, transcript=transcript):
             words = text or style.faint(f"(speech, transcript {transcript})")

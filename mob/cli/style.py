@@ -43,6 +43,15 @@ class Style:
             return ""
         return self._wrap(text, "2;9") if self.on else f" ~~{text.strip()}~~"
 
+    def struck(self, text: str) -> str:
+        """The same for words that are still on the screen: nothing but attributes."""
+        return self._wrap(text, "2;9")
+
     def member(self, name: str) -> str:
         """The member's name in its own colour, the same in every run."""
         return self._wrap(name, f"1;{_MEMBER_COLOURS[zlib.crc32(name.encode()) % len(_MEMBER_COLOURS)]}")
+
+
+def dollars(cost: float) -> str:
+    """What something cost; never nothing when it was something."""
+    return "<$0.0001" if 0 < cost < 0.00005 else f"${cost:.4f}"

@@ -15,12 +15,14 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.application import Application
 from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.styles import Style as Styles
 
 from mob.cli.conversation import Conversation
+from mob.cli.fold import fold
 from mob.cli.history import describe
-from mob.cli.output import PlainOutput
-from mob.cli.style import Style
-from mob.cli.view import MemberView, RunView
+from mob.cli.output import PlainOutput, columns
+from mob.cli.style import Style, dollars
+from mob.cli.toolbar import toolbar
 from mob.errors import MobError
 from mob.team.supervisor import Mob
 
@@ -34,10 +36,8 @@ HELP = """\
   /quit, Ctrl-D     drain and end; Ctrl-C does so at once
   ?                 this"""
 
-_MARKS = {
-    "idle": "○", "listening": "◔", "thinking": "◌", "speaking": "●", "tool": "◆",
-    "connecting": "…", "restarting": "↻", "retired": "–", "failed": "✗",
-}  # fmt: skip
+_PLAIN_TOOLBAR = Styles.from_dict({"bottom-toolbar": "noreverse"})
+"""Not in inverse video: there the dim words would be the bright ones."""
 
 
 class Terminal:
@@ -46,10 +46,10 @@ class Terminal:
     def __init__(self, team: Mob, *, start: str | None) -> None:
         self._team = team
         self._start = start
-        self._style = Style(on=True)
-        self._output = PlainOutput(self._style, echo_user=False)
+        self._style = Style.for_stdout()
+        self._output = PlainOutput(self._style, screen=True)
         self._conversation = Conversation(team, self._output, instant=False)
-        self._keyboard = Keyboard(lambda: toolbar(self._conversation.view, self._style))
+        self._keyboard = Keyboard(lambda: toolbar(self._conversation.view, self._style, columns()))
 
     async def run(self, talking: trio.CancelScope) -> int:
         """Talk until the human leaves or `talking` is cancelled (Ctrl-C does that); returns the exit code."""
@@ -84,6 +84,8 @@ class Terminal:
                     return False
                 case "/interrupt":
                     await self._conversation.interrupt()
+                case "/hand_off" if not rest.strip():
+                    print(self._style.red("Name a member: /hand_off NAME"))
                 case "/hand_off":
                     await self._conversation.hand_off(rest.strip())
                 case "/members":
@@ -92,7 +94,9 @@ class Terminal:
                     self._print_history(rest.strip() or None)
                 case _ if word.startswith("/"):
                     print(self._style.red(f"There is no {word}; ? shows what there is."))
-                case _ if word.startswith("@") and rest:
+                case _ if word.startswith("@") and not rest.strip():
+                    print(self._style.red("Say what to whom: @MEMBER TEXT"))
+                case _ if word.startswith("@"):
                     self._conversation.say_to(word[1:], rest)
                 case _:
                     await self._conversation.send_text(line)
@@ -101,13 +105,19 @@ class Terminal:
         return True
 
     def _print_members(self) -> None:
-        for row in self._conversation.view.members.values():
+        rows = self._conversation.view.members.values()
+        widest = max((len(row.identity) for row in rows), default=0)
+        for row in rows:
             handle = self._team.member(row.identity)
             how = ("live" if row.live else "text") + (", rehearsed" if row.rehearsed else "")
-            cost = "" if row.cost_usd is None else f", ${row.cost_usd:.4f}"
+            turns = f"{row.turns} turn" + "s" * (row.turns != 1)
+            cost = "" if row.cost_usd is None else f", {dollars(row.cost_usd)}"
             mark = " ← floor" if row.identity == self._conversation.view.floor else ""
-            name = self._style.member(row.identity)
-            print(f"  {name}  {row.state} ({how}), generation {handle.generation}, {row.turns} turns{cost}{mark}")
+            name = self._style.member(row.identity) + " " * (widest - len(row.identity))
+            self._print(f"  {name}  {row.state} ({how}), generation {handle.generation}, {turns}{cost}{mark}")
+
+    def _print(self, text: str) -> None:
+        print(fold(text, columns()))
 
     def _print_history(self, member: str | None) -> None:
         identity = member or self._conversation.view.floor
@@ -115,15 +125,15 @@ class Terminal:
             print("Nobody has the floor; name a member: /history NAME")
             return
         for turn in self._team.member(identity).history():
-            print(self._style.bold(f"  #{turn.seq} {identity}") + self._style.faint(f"  {turn.status}"))
+            self._print(self._style.bold(f"  #{turn.seq} {identity}") + self._style.faint(f"  {turn.status}"))
             for item in turn.items:
-                print(f"    {describe(item, self._style)}")
+                self._print("    " + describe(item, self._style).replace("\n", "\n    "))
 
 
 class Keyboard:
     """The prompt in its thread. Yields lines, and None for Ctrl-C; ends at Ctrl-D."""
 
-    def __init__(self, toolbar: Callable[[], ANSI]) -> None:
+    def __init__(self, toolbar: Callable[[], str]) -> None:
         self._toolbar = toolbar
         self._application: Application[str] | None = None
         self._stopping = threading.Event()
@@ -144,7 +154,11 @@ class Keyboard:
             await trio.to_thread.run_sync(self._read, send)
 
     def _read(self, send: trio.MemorySendChannel[str | None]) -> None:
-        session: PromptSession[str] = PromptSession(bottom_toolbar=self._toolbar, refresh_interval=0.1)
+        session: PromptSession[str] = PromptSession(
+            bottom_toolbar=lambda: ANSI(self._toolbar()),
+            refresh_interval=0.1,
+            style=_PLAIN_TOOLBAR,
+        )
         self._application = session.app
         while not self._stopping.is_set():
             line: str | None
@@ -171,20 +185,3 @@ class Keyboard:
                 application.exit(exception=EOFError)
 
         application.loop.call_soon_threadsafe(leave)
-
-
-def toolbar(view: RunView, style: Style) -> ANSI:
-    """What stands below the prompt: the words being said, then one mark, name and state for each member."""
-    rows = [_row(row, view.floor, style) for row in view.members.values()]
-    cost = view.cost_usd
-    strip = "   ".join(rows) + ("" if cost is None else f"   ${cost:.4f}")
-    speaking = next((row for row in view.members.values() if row.saying and row.identity == view.floor), None)
-    if speaking is None:
-        return ANSI(strip)
-    return ANSI(f"{style.member(speaking.identity)}: {speaking.saying[-300:]}\n{strip}")
-
-
-def _row(row: MemberView, floor: str | None, style: Style) -> str:
-    name = style.member(row.identity) if row.identity == floor else row.identity
-    live = "▮" if row.live else "▯"
-    return f"{_MARKS.get(row.state, '·')}{live} {name} {row.state}"
