@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mob.definition.findings import findings_as_json
 from mob.definition.load import check
@@ -16,8 +17,18 @@ def command(arguments: argparse.Namespace) -> int:
         print(findings_as_json(str(arguments.team), findings))
     else:
         for finding in findings:
-            print(f"{arguments.team}:{finding}")
+            print(placed(arguments.team, finding))
         warnings = len(findings) - errors
         verdict = "cannot run" if errors else "can run"
-        print(f"{arguments.team}: {verdict} ({errors} errors, {warnings} warnings)")
+        print(f"{arguments.team}: {verdict} ({_count(errors, 'error')}, {_count(warnings, 'warning')})")
     return 2 if errors else 0
+
+
+def placed(team: Path, finding: object) -> str:
+    """A finding behind the file's name, as compilers print it: `team.toml:3:1: error: …`."""
+    text = str(finding)
+    return f"{team}:{text}" if text[:1].isdigit() else f"{team}: {text}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)

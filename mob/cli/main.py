@@ -24,14 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that mob raises on purpose end here as one sentence."""
     prepare_streams()
     arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = importlib.import_module(arguments.module).command
     try:
+        command: Callable[[argparse.Namespace], int] = importlib.import_module(arguments.module).command
         code = command(arguments)
         sys.stdout.flush()
         return code
     except DefinitionError as error:
+        from mob.cli.check import placed
+
         for finding in error.findings:
-            print(f"{arguments.team}:{finding}", file=sys.stderr)
+            print(placed(arguments.team, finding), file=sys.stderr)
         if not error.findings:
             print(f"mob: {error}", file=sys.stderr)
         return error.exit_code

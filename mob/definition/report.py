@@ -93,4 +93,5 @@ def _escaped(part: str) -> str:
 
 def syntax_finding(error: tomli.TOMLDecodeError) -> Finding:
     """What tomli says, with its line and column."""
-    return Finding("error", "toml_syntax", f"This is not TOML: {error.msg}.", "", error.lineno, error.colno)
+    advice = " Every text stands in quotes." if error.msg == "Invalid value" else ""
+    return Finding("error", "toml_syntax", f"This is not TOML: {error.msg}.{advice}", "", error.lineno, error.colno)
