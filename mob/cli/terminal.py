@@ -33,7 +33,7 @@ HELP = """\
   /hand_off NAME    talk with this member from now on
   /members          who is here, and how they are
   /history [NAME]   what was committed
-  /quit, Ctrl-D     drain and end; Ctrl-C does so at once
+  /quit, Ctrl-D     end; Ctrl-C does so with exit code 130
   ?                 this"""
 
 _PLAIN_TOOLBAR = Styles.from_dict({"bottom-toolbar": "noreverse"})
