@@ -109,15 +109,17 @@ async def dialled(
     client, server = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rehearsal.serve_stream, server)
-        socket = await trio_websocket.wrap_client_stream(
-            nursery,
-            client,
-            "rehearsal",
-            target,
-            subprotocols=list(subprotocols),
-            extra_headers=list(headers),
-            max_message_size=16 * 1024 * 1024,
-        )
+        # trio-websocket's client waits for ever when the server is gone before the handshake.
+        with trio.fail_after(10):
+            socket = await trio_websocket.wrap_client_stream(
+                nursery,
+                client,
+                "rehearsal",
+                target,
+                subprotocols=list(subprotocols),
+                extra_headers=list(headers),
+                max_message_size=16 * 1024 * 1024,
+            )
         yield Wire(socket)
         with trio.move_on_after(1):
             await socket.aclose()
