@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from mob.cli.main import STORE_FILE
+from mob.cli.streams import harmless
 from mob.cli.style import Style
 from mob.errors import MemberUnknown, RunUnknown
 from mob.history.codec import encode
@@ -97,9 +98,9 @@ def _print_text(rows: list[Stored], histories: dict[str, History]) -> None:
                 member, turn = turns[stored.seq]
                 print(style.bold(f"#{turn.seq} {member}") + style.faint(f"  {turn.cause.kind}, {turn.status}"))
                 for item in turn.items:
-                    print("  " + describe(item, style).replace("\n", "\n    "))
+                    print("  " + harmless(describe(item, style)).replace("\n", "\n    "))
                 if turn.error:
-                    print(f"  {style.red(turn.error)}")
+                    print(f"  {style.red(harmless(turn.error))}")
 
 
 def describe(item: Item, style: Style) -> str:

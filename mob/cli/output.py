@@ -9,6 +9,7 @@ from typing import Protocol, TextIO
 
 from mob.cli.fold import fold
 from mob.cli.history import unheard_part
+from mob.cli.streams import harmless
 from mob.cli.style import Style, dollars
 from mob.history.items import AgentMessage, Timings, Turn
 from mob.sessions.events import (
@@ -112,6 +113,7 @@ class PlainOutput:
         self._line(indent + self._style.faint(f"#{turn.seq} {turn.status} · {latency_line(latency)} · {_used(usage)}"))
 
     def _line(self, text: str, file: TextIO | None = None) -> None:
+        text = harmless(text)
         print(fold(text, columns()) if self._screen else text, file=file, flush=True)
 
 

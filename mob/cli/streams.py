@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
+
+_CONTROLS = re.compile(r"(?!\x1b\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def prepare_streams() -> None:
@@ -32,3 +35,11 @@ def give_up_stdout() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
+
+
+def harmless(text: str) -> str:
+    """The text without control characters, other than line ends, tabs and colours.
+
+    What a model, a tool or a provider says must not move the cursor, set a title or write the clipboard.
+    """
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
