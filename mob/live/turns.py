@@ -27,6 +27,7 @@ from mob.values import NO_USAGE, Modality, Usage
 TurnState = Literal["waiting", "asked", "running"]
 Want = Literal["answer", "follow_up"]
 
+
 @define(slots=True, eq=False)
 class LiveTurn:
     """One turn as it comes about. Times are seconds on the machine's clock.
