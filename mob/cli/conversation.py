@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -17,7 +17,7 @@ from mob.cli.output import Output
 from mob.cli.sound import read_wav
 from mob.cli.speaker import Receipt, Speaker
 from mob.cli.view import RunView
-from mob.errors import LimitReached, MobError, StoreError, StoreFull, StoreLocked
+from mob.errors import LimitReached, StoreError, StoreFull, StoreLocked
 from mob.history.items import Turn
 from mob.live.events import AudioDelta, Interrupted, LiveEvent, SpeechStarted
 from mob.sessions.events import ErrorOccurred, FloorChanged, MobStarted, RunEvent, TurnEnded
@@ -45,38 +45,33 @@ class Conversation:
         self._output = output
         self._speaker = Speaker(instant=instant)
         self._instant = instant
+        self._playing = trio.CancelScope()
         self._speaking: dict[str, str] = {}
         self._turns = 0
         self.view = RunView()
         self.exit_code = 0
 
     @asynccontextmanager
-    async def follow(self, talking: trio.CancelScope) -> AsyncIterator[None]:
-        """Print the run while the block lasts; then stop the team and print its last word.
+    async def open(self, talking: trio.CancelScope, *, start: str | None) -> AsyncIterator[None]:
+        """Print the run and hold the line while the block lasts; then stop the team, print its last word, and let go.
 
-        The block runs inside `talking`: when that is cancelled, the run is stopped as interrupted.
+        The block runs inside `talking`: when that is cancelled, the run is stopped as interrupted. The line is held
+        until the team has stopped, so that what is still being said is heard and settled. `start` gets the floor first.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow_run)
-            with talking:
-                yield
-            # The run's events end with its last one, and with them the task that follows them.
-            await self._team.stop("interrupted" if talking.cancelled_caught else "done")
-
-    @asynccontextmanager
-    async def talk(self, start: str | None) -> AsyncIterator[None]:
-        """Hold the line while the block lasts, and play what comes over it. `start` gets the floor first."""
-        if start is not None and start != self._team.floor:
-            await self._team.hand_off(start)
-        async with self._team.open_line() as line, trio.open_nursery() as nursery:
-            self._line = line
-            nursery.start_soon(self._follow_line, line)
-            if not self._instant:
-                nursery.start_soon(self._play)
-            try:
-                yield
-            finally:
-                nursery.cancel_scope.cancel()
+            async with AsyncExitStack() as held:
+                with talking:
+                    if start is not None and start != self._team.floor:
+                        await self._team.hand_off(start)
+                    self._line = await held.enter_async_context(self._team.open_line())
+                    nursery.start_soon(self._follow_line, self._line)
+                    if not self._instant:
+                        nursery.start_soon(self._play)
+                    yield
+                # The run's events end with its last one, and with them the task that follows them.
+                await self._team.stop("interrupted" if talking.cancelled_caught else "done")
+                self._playing.cancel()
 
     async def put(self, *, text: str | None = None, wav: Path | None = None) -> None:
         """One turn, to its end: returns when nobody has anything left to do."""
@@ -92,7 +87,7 @@ class Conversation:
             await self._team.wait_quiet()
         except LimitReached as error:
             self.exit_code = EXIT_LIMIT
-            self._report(error)
+            print(f"mob: {error}", file=sys.stderr, flush=True)
 
     async def send_text(self, text: str) -> None:
         """Say something; cuts in when the member is speaking."""
@@ -144,7 +139,7 @@ class Conversation:
         self._output.event(event, turn)
 
     def _turn_of(self, event: TurnEnded) -> Turn | None:
-        turns = self._team.member(event.member or "").history()
+        turns = self._team.member(event.member or "").session.folded.turns
         return next((turn for turn in reversed(turns) if turn.id == event.turn), None)
 
     async def _follow_line(self, line: Line) -> None:
@@ -175,9 +170,7 @@ class Conversation:
             self.view.played(member, receipt.item_id, receipt.ms)
 
     async def _play(self) -> None:
-        while True:
-            await trio.sleep(_TICK_S)
-            self._receipts(self._speaker.advance(trio.current_time()))
-
-    def _report(self, error: MobError) -> None:
-        self._output.event(ErrorOccurred(error_class=error.code, message=str(error), recovery="fatal"), None)
+        with self._playing:
+            while True:
+                await trio.sleep(_TICK_S)
+                self._receipts(self._speaker.advance(trio.current_time()))

@@ -90,7 +90,7 @@ def _run_flags(run: argparse.ArgumentParser) -> None:
     shape.add_argument("--plain", action="store_true", help="print plain lines, no colour and no screen")
     run.add_argument("--rehearse", action="store_true", help="rehearse every member, also those with a key")
     run.add_argument("--state", metavar="DIR", type=Path, default=DEFAULT_STATE, help="where runs are kept (.mob)")
-    run.add_argument("--resume", metavar="RUN", help="go on with this run")
+    run.add_argument("--resume", metavar="RUN", help="go on with this run, or with the `last` one")
     run.add_argument("--seed", metavar="N", type=int, help="make a rehearsed run repeatable")
     run.add_argument(
         "--fault",

@@ -23,12 +23,16 @@ from mob.cli.loop import run_loop
 from mob.cli.main import STORE_FILE
 from mob.cli.output import JsonOutput, Output, PlainOutput
 from mob.cli.signals import INTERRUPTED, cancel_on_signal
+from mob.cli.sound import read_wav
 from mob.cli.style import Style
 from mob.definition.load import load
 from mob.definition.model import MobDefinition
-from mob.errors import MemberUnknown, UsageError
+from mob.errors import MemberUnknown, RunUnknown, UsageError
 from mob.rehearsal.faults import parse_fault
+from mob.store.sqlite import SqliteStore
 from mob.team.supervisor import Mob
+
+_ANY_RATE = 24_000
 
 _MAX_LINE = 1_000_000
 """Characters of one line of stdin: more than any model takes in a turn, and little enough to be held."""
@@ -48,16 +52,20 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.member is not None and arguments.member not in definition.members:
         known = ", ".join(definition.members)
         raise MemberUnknown(f"{arguments.team} has no member {arguments.member!r}; it has {known}")
+    if arguments.wav is not None:
+        read_wav(arguments.wav, _ANY_RATE)  # refused now, before a run is opened for it
     return run_loop(functools.partial(_run, definition, arguments))
 
 
 async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
+    state = _state_file(arguments.state)
+    run_id = await _last_run(state) if arguments.resume == "last" else arguments.resume
     opened = mob.open_mob(
         definition,
         rehearse=True if arguments.rehearse else None,
-        store=_state_file(arguments.state),
-        run_id=arguments.resume,
-        resume=arguments.resume is not None,
+        store=state,
+        run_id=run_id,
+        resume=run_id is not None,
         seed=arguments.seed,
         faults=tuple(parse_fault(text) for text in arguments.fault),
     )
@@ -70,6 +78,13 @@ async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
     return INTERRUPTED if talking.cancelled_caught else code
 
 
+async def _last_run(state: Path) -> str:
+    runs = await SqliteStore(state).runs()
+    if not runs:
+        raise RunUnknown(f"{state} holds no run to resume; leave out --resume, or name another --state")
+    return runs[-1].run_id
+
+
 async def _converse(team: Mob, arguments: argparse.Namespace, talking: trio.CancelScope) -> int:
     """Talk until there is nothing more to say or `talking` is cancelled; then the team is stopped, in order."""
     scripted = bool(arguments.say or arguments.wav)
@@ -80,7 +95,7 @@ async def _converse(team: Mob, arguments: argparse.Namespace, talking: trio.Canc
         return await Terminal(team, start=arguments.member).run(talking)
     output: Output = JsonOutput() if arguments.json else PlainOutput(Style.for_stdout())
     conversation = Conversation(team, output)
-    async with conversation.follow(talking), conversation.talk(arguments.member):
+    async with conversation.open(talking, start=arguments.member):
         async with aclosing(_inputs(arguments, scripted=scripted)) as inputs:
             async for entry in inputs:
                 await conversation.put(text=entry.text, wav=entry.wav)

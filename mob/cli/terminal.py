@@ -55,7 +55,7 @@ class Terminal:
         """Talk until the human leaves or `talking` is cancelled (Ctrl-C does that); returns the exit code."""
         with patch_stdout(raw=True):
             print(self._style.faint("Type to talk, ? for help."))
-            async with self._conversation.follow(talking), self._conversation.talk(self._start):
+            async with self._conversation.open(talking, start=self._start):
                 async with self._keyboard.open() as lines:
                     if await self._listen(lines):
                         talking.cancel()

@@ -182,7 +182,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     before = json.loads(mob("history", run_id, "host", "--json", cwd=tmp_path).stdout)["members"]["host"]
     assert [turn["id"] for turn in before][: len(committed)] == committed
 
-    resumed = run_events("front-desk.toml", "--resume", run_id, "--say", "What does the cake cost?", cwd=tmp_path)
+    resumed = run_events("front-desk.toml", "--resume", "last", "--say", "What does the cake cost?", cwd=tmp_path)
     after = json.loads(mob("history", run_id, "host", "--json", cwd=tmp_path).stdout)["members"]["host"]
     assert resumed[0]["run"] == run_id
     assert [turn["id"] for turn in after][: len(before)] == [turn["id"] for turn in before]
@@ -237,6 +237,7 @@ def test_bad_usage_is_one_sentence_and_code_2(tmp_path: Path, arguments: list[st
     assert done.returncode == 2, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+    assert not json.loads(mob("history", "--json", cwd=tmp_path).stdout or "[]"), "a refused run leaves no run behind"
 
 
 def test_a_new_team_runs(tmp_path: Path) -> None:
