@@ -139,7 +139,7 @@ class Conversation:
         self._output.event(event, turn)
 
     def _turn_of(self, event: TurnEnded) -> Turn | None:
-        turns = self._team.member(event.member or "").session.folded.turns
+        turns = self._team.member(event.member or "").history()
         return next((turn for turn in reversed(turns) if turn.id == event.turn), None)
 
     async def _follow_line(self, line: Line) -> None:

@@ -201,6 +201,20 @@ def test_ctrl_c_drains_and_says_so(tmp_path: Path) -> None:
     assert errors.count("Traceback") == 0
 
 
+def test_ctrl_c_in_the_middle_of_an_answer_is_no_failure(tmp_path: Path) -> None:
+    words = [part for number in range(30) for part in ("--say", f"Tell me about the restaurant, part {number}.")]
+    process = start("run", str(TEAMS / "front-desk.toml"), "--json", *words, cwd=tmp_path)
+    read_until(process, "agent_transcript")
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130, errors
+    events = [json.loads(line) for line in rest.splitlines()]
+    assert (events[-1]["type"], events[-1]["reason"]) == ("mob_stopped", "interrupted")
+    assert of_type(events, "turn_committed"), "what was being said is settled before the end"
+    assert not errors.strip().endswith("takes no messages")
+
+
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     command = f"{' '.join(MOB)} run {TEAMS / 'front-desk.toml'} --json --say hello --say hello | head -n 1"
     done = subprocess.run(
