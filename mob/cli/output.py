@@ -86,7 +86,8 @@ class PlainOutput:
             case FloorChanged(origin=origin, to=to):
                 self._line(style.bold(f"── {f'{origin} → ' if origin else ''}{to or 'nobody'} has the floor"))
             case ErrorOccurred(member=member, error_class=name, message=message, recovery=recovery):
-                self._line(style.red(f"{member or 'mob'}: {name}: {message} ({recovery})"), file=sys.stderr)
+                shown = f"{member or 'mob'}: {name}: {message} ({recovery})"
+                self._line(style.faint(shown) if recovery == "benign" else style.red(shown), file=sys.stderr)
             case MobStopped(reason=reason, turns=turns, usage=usage):
                 self._line(style.faint(f"── {reason}: {turns} turn{'s' * (turns != 1)}, {_used(usage)}"))
             case _:
