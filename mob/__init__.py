@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         Turn as Turn,
         UserMessage as UserMessage,
     )
+    from mob.live.channel import LiveChannel as LiveChannel
     from mob.live.events import (
         AgentTranscript as AgentTranscript,
         AgentTranscriptDelta as AgentTranscriptDelta,
@@ -76,9 +77,12 @@ if TYPE_CHECKING:
         UserTranscript as UserTranscript,
         UserTranscriptDelta as UserTranscriptDelta,
     )
+    from mob.sessions.mailbox import Answer as Answer
     from mob.sessions.tools import ToolContext as ToolContext
     from mob.store.memory import MemoryStore as MemoryStore
     from mob.store.sqlite import SqliteStore as SqliteStore
+    from mob.team.handles import MemberHandle as MemberHandle
+    from mob.team.running import Mob as Mob
     from mob.values import (
         Image as Image,
         ToolSchema as ToolSchema,
@@ -99,14 +103,18 @@ _HOMES = {
         "UsageError WireError"
     ),
     "mob.history.items": "AgentMessage Note ToolResult Turn UserMessage",
+    "mob.live.channel": "LiveChannel",
     "mob.live.events": (
         "AgentTranscript AgentTranscriptDelta AudioDelta AudioDone ChannelError Connected Disconnected Interrupted "
         "LiveEvent ResponseDone SpeechStarted SpeechStopped Text TextDelta ToolCall ToolFinished TurnCommitted "
         "UserTranscript UserTranscriptDelta"
     ),
+    "mob.sessions.mailbox": "Answer",
     "mob.sessions.tools": "ToolContext",
     "mob.store.memory": "MemoryStore",
     "mob.store.sqlite": "SqliteStore",
+    "mob.team.handles": "MemberHandle",
+    "mob.team.running": "Mob",
     "mob.values": "Image ToolSchema TurnDetection Usage",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
