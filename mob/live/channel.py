@@ -214,7 +214,7 @@ class LiveChannel:
         else:
             item_id, position = what, ms
         if not self._pump.ended.is_set():
-            self._pump.feed(inputs.Played(item_id, position))
+            self._pump.played(item_id, position)
 
     async def _tell(self, what: inputs.Input) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()

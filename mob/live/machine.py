@@ -210,6 +210,26 @@ class ChannelMachine:
             start_ms=start_ms,
         )
 
+    def receipt(self, item_id: str, ms: int, now: float) -> bool:
+        """The short way of a receipt while its answer is still coming; False: hand it to `handle`, nothing was done.
+
+        Both ways have the same outcome: until its response has ended, a receipt settles nothing and moves no deadline.
+        """
+        talk = self.conversation
+        turn = talk.responses.turn
+        if (
+            turn is None
+            or turn is not talk.line.current
+            or turn.cut is not None
+            or not self._receipts_expected
+            or not talk.responses.serves(turn)
+            or talk.line.with_item(item_id) is not turn
+        ):
+            return False
+        self.context.now = max(now, self.context.now)
+        talk.played(item_id, ms)
+        return True
+
     def append_audio(self, pcm: bytes) -> bool:
         """The user's audio on its way out. True: write it to the connection in use now; False: it is kept for the next.
 

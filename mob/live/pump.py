@@ -148,6 +148,11 @@ class Pump:
             self._feeding = False
             self._set_timer()
 
+    def played(self, item_id: str, ms: int) -> None:
+        """A receipt, by the short way where nothing can follow from it."""
+        if self._feeding or not self.machine.receipt(item_id, ms, trio.current_time()):
+            self.feed(inputs.Played(item_id, ms))
+
     def send_audio(self, pcm: bytes) -> None:
         """The user's audio, straight to the transport. LiveRejected, LiveClosed."""
         if self.machine.append_audio(pcm):
