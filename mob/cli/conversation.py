@@ -7,8 +7,8 @@ waiting) share everything else.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import trio
@@ -51,12 +51,11 @@ class Conversation:
         self.view = RunView()
         self.exit_code = 0
 
-    @asynccontextmanager
-    async def open(self, talking: trio.CancelScope, *, start: str | None) -> AsyncIterator[None]:
-        """Print the run and hold the line while the block lasts; then stop the team, print its last word, and let go.
+    async def hold(self, talk: Callable[[], Awaitable[None]], *, talking: trio.CancelScope, start: str | None) -> None:
+        """Print the run and hold the line while `talk` runs; then stop the team, print its last word, and let go.
 
-        The block runs inside `talking`: when that is cancelled, the run is stopped as interrupted. The line is held
-        until the team has stopped, so that what is still being said is heard and settled. `start` gets the floor first.
+        It runs inside `talking`: when that is cancelled, the run is stopped as interrupted. The line is held until the
+        team has stopped, so that what is still being said is heard and settled. `start` gets the floor first.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._follow_run)
@@ -68,7 +67,7 @@ class Conversation:
                     nursery.start_soon(self._follow_line, self._line)
                     if not self._instant:
                         nursery.start_soon(self._play)
-                    yield
+                    await talk()
                 # The run's events end with its last one, and with them the task that follows them.
                 await self._team.stop("interrupted" if talking.cancelled_caught else "done")
                 self._playing.cancel()

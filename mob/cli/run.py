@@ -95,10 +95,13 @@ async def _converse(team: Mob, arguments: argparse.Namespace, talking: trio.Canc
         return await Terminal(team, start=arguments.member).run(talking)
     output: Output = JsonOutput() if arguments.json else PlainOutput(Style.for_stdout())
     conversation = Conversation(team, output)
-    async with conversation.open(talking, start=arguments.member):
+
+    async def talk() -> None:
         async with aclosing(_inputs(arguments, scripted=scripted)) as inputs:
             async for entry in inputs:
                 await conversation.put(text=entry.text, wav=entry.wav)
+
+    await conversation.hold(talk, talking=talking, start=arguments.member)
     return conversation.exit_code
 
 

@@ -53,13 +53,16 @@ class Terminal:
 
     async def run(self, talking: trio.CancelScope) -> int:
         """Talk until the human leaves or `talking` is cancelled (Ctrl-C does that); returns the exit code."""
+
+        async def talk() -> None:
+            async with self._keyboard.open() as lines:
+                if await self._listen(lines):
+                    talking.cancel()
+                    await trio.lowlevel.checkpoint()
+
         with patch_stdout(raw=True):
             print(self._style.faint("Type to talk, ? for help."))
-            async with self._conversation.open(talking, start=self._start):
-                async with self._keyboard.open() as lines:
-                    if await self._listen(lines):
-                        talking.cancel()
-                        await trio.lowlevel.checkpoint()
+            await self._conversation.hold(talk, talking=talking, start=self._start)
         return self._conversation.exit_code
 
     async def _listen(self, lines: trio.MemoryReceiveChannel[str | None]) -> bool:

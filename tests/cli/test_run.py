@@ -201,6 +201,17 @@ def test_ctrl_c_drains_and_says_so(tmp_path: Path) -> None:
     assert errors.count("Traceback") == 0
 
 
+@pytest.mark.parametrize("moment", ["mob_started", "floor_moved"])
+def test_ctrl_c_before_the_line_is_open_is_no_failure(tmp_path: Path, moment: str) -> None:
+    process = start("run", str(TEAMS / "front-desk.toml"), "--json", cwd=tmp_path)
+    read_until(process, moment)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130, errors
+    assert json.loads(rest.splitlines()[-1])["type"] == "mob_stopped"
+
+
 def test_ctrl_c_in_the_middle_of_an_answer_is_no_failure(tmp_path: Path) -> None:
     words = [part for number in range(30) for part in ("--say", f"Tell me about the restaurant, part {number}.")]
     process = start("run", str(TEAMS / "front-desk.toml"), "--json", *words, cwd=tmp_path)
