@@ -69,7 +69,7 @@ class Conversation:
                         nursery.start_soon(self._play)
                     await talk()
                 # The run's events end with its last one, and with them the task that follows them.
-                await self._team.stop("interrupted" if talking.cancelled_caught else "done")
+                await self._team.stop("interrupted" if talking.cancel_called else "done")
                 self._playing.cancel()
 
     async def put(self, *, text: str | None = None, wav: Path | None = None) -> None:

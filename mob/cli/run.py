@@ -75,7 +75,7 @@ async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
         async with opened as team:
             code = await _converse(team, arguments, talking)
         nursery.cancel_scope.cancel()
-    return INTERRUPTED if talking.cancelled_caught else code
+    return INTERRUPTED if talking.cancel_called else code
 
 
 async def _last_run(state: Path) -> str:

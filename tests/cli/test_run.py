@@ -168,6 +168,14 @@ def read_until(process: subprocess.Popen[str], kind: str) -> list[dict[str, Any]
     raise AssertionError(f"no {kind} among {[event['type'] for event in events]}")
 
 
+def interrupt(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Ctrl-C, and what the process still says. Its stdin stays open: the end of input is another way to end."""
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)
+    rest, errors = process.communicate(timeout=20)
+    return rest, errors
+
+
 @pytest.mark.crash
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     words = [part for number in range(20) for part in ("--say", f"hello number {number}")]
@@ -192,8 +200,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_ctrl_c_drains_and_says_so(tmp_path: Path) -> None:
     process = start("run", str(TEAMS / "front-desk.toml"), "--json", cwd=tmp_path)
     read_until(process, "channel_opened")
-    process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate(timeout=20)
+    rest, errors = interrupt(process)
 
     assert process.returncode == 130, errors
     last = json.loads(rest.splitlines()[-1])
@@ -205,8 +212,7 @@ def test_ctrl_c_drains_and_says_so(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_line_is_open_is_no_failure(tmp_path: Path, moment: str) -> None:
     process = start("run", str(TEAMS / "front-desk.toml"), "--json", cwd=tmp_path)
     read_until(process, moment)
-    process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate(timeout=20)
+    rest, errors = interrupt(process)
 
     assert process.returncode == 130, errors
     assert json.loads(rest.splitlines()[-1])["type"] == "mob_stopped"
@@ -216,8 +222,7 @@ def test_ctrl_c_in_the_middle_of_an_answer_is_no_failure(tmp_path: Path) -> None
     words = [part for number in range(30) for part in ("--say", f"Tell me about the restaurant, part {number}.")]
     process = start("run", str(TEAMS / "front-desk.toml"), "--json", *words, cwd=tmp_path)
     read_until(process, "agent_transcript")
-    process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate(timeout=20)
+    rest, errors = interrupt(process)
 
     assert process.returncode == 130, errors
     events = [json.loads(line) for line in rest.splitlines()]
