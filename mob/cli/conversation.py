@@ -17,15 +17,12 @@ from mob.cli.output import Output
 from mob.cli.sound import read_wav
 from mob.cli.speaker import Receipt, Speaker
 from mob.cli.view import RunView
-from mob.errors import LimitReached, StoreError, StoreFull, StoreLocked
+from mob.errors import LimitReached, MemberFailed, StoreError, StoreFull, StoreLocked
 from mob.history.items import Turn
 from mob.live.events import AudioDelta, Interrupted, LiveEvent, SpeechStarted
 from mob.sessions.events import ErrorOccurred, FloorChanged, MobStarted, RunEvent, TurnEnded
 from mob.team.line import Line
 from mob.team.supervisor import Mob
-
-EXIT_LIMIT = 4
-EXIT_MEMBER_FAILED = 5
 
 _LIMITS = {LimitReached.code, *(kind.code for kind in LimitReached.__subclasses__())}
 
@@ -85,7 +82,7 @@ class Conversation:
                 await self._line.send_text(text)
             await self._team.wait_quiet()
         except LimitReached as error:
-            self.exit_code = EXIT_LIMIT
+            self.exit_code = LimitReached.exit_code
             print(f"mob: {error}", file=sys.stderr, flush=True)
 
     async def send_text(self, text: str) -> None:
@@ -131,9 +128,9 @@ class Conversation:
         if isinstance(event, ErrorOccurred) and event.error_class in _NOT_KEPT:
             self.exit_code = self.exit_code or StoreError.exit_code
         if isinstance(event, ErrorOccurred) and event.error_class in _LIMITS:
-            self.exit_code = EXIT_LIMIT
+            self.exit_code = LimitReached.exit_code
         elif turn is not None and turn.status == "failed":
-            self.exit_code = self.exit_code or EXIT_MEMBER_FAILED
+            self.exit_code = self.exit_code or MemberFailed.exit_code
         self._turns += isinstance(event, TurnEnded)
         self._output.event(event, turn)
 

@@ -203,7 +203,9 @@ async def test_closing_again_does_nothing(link):
     async with conversation(link=link) as (transport, peer), trio.open_nursery() as nursery:
         nursery.start_soon(peer.wait_closed)
         await transport.aclose(1000, "x" * 500)
+        before = transport.statistics()
         await transport.aclose(1000, "y")
+        assert transport.statistics() == before
 
 
 @LINKS
