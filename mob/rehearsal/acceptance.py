@@ -9,9 +9,9 @@ import trio_websocket
 from wsproto.utilities import ProtocolError
 
 from mob.providers.openai_realtime.beta import refuse_beta
-from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
 from mob.rehearsal.pipe import CLOSE_S
-from mob.rehearsal.streams import Head, ReplayedStream
+from mob.web.http import HttpReply, HttpRequest, serve_http
+from mob.web.streams import Head, ReplayedStream
 
 _HANDSHAKE_S = 10.0
 _QUEUE = 64

@@ -22,10 +22,10 @@ from mob.providers.openai_chat.sse import encode_comment
 from mob.rehearsal.brain import Brain, PlannedCall, Reply
 from mob.rehearsal.delivery import words_of
 from mob.rehearsal.faults import FaultPlan, odd_calls
-from mob.rehearsal.http import HttpReply, HttpRequest
 from mob.rehearsal.manner import CHARACTERS_PER_TOKEN, Manner
 from mob.rehearsal.retelling import scene_of_request
 from mob.values import Usage
+from mob.web.http import HttpReply, HttpRequest
 
 _WORD_S = 0.01
 _PING_S = 1.0

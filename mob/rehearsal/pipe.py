@@ -15,8 +15,8 @@ import trio_websocket
 from attrs import frozen
 from wsproto.events import TextMessage
 
-from mob.rehearsal.streams import reset
 from mob.rehearsal.tamper import Break, Outgoing, Ping, Send
+from mob.web.streams import reset
 
 _ROOM = 64
 CLOSE_S = 1.0

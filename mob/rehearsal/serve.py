@@ -23,11 +23,11 @@ from mob.rehearsal.acceptance import accept_socket, reject_socket
 from mob.rehearsal.brain import Brain, brain_for
 from mob.rehearsal.chat import ChatService, models_of
 from mob.rehearsal.faults import Fault, FaultPlan
-from mob.rehearsal.http import HttpReply, HttpRequest, error_body, serve_http
 from mob.rehearsal.manner import Manner
 from mob.rehearsal.realtime import RealtimeSession
-from mob.rehearsal.streams import Head, ReplayedStream, read_head
 from mob.rehearsal.voice import ToneVoice, Voice
+from mob.web.http import HttpReply, HttpRequest, error_body, serve_http
+from mob.web.streams import Head, ReplayedStream, read_head
 
 _ROOT = "v1"
 

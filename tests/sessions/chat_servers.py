@@ -16,10 +16,10 @@ from mob.providers.commands import AddMessage, SessionConfig
 from mob.providers.events import AgentTextPart, WireEvent
 from mob.providers.openai_chat.client import ChatRequest, build_request
 from mob.providers.openai_chat.server import ChatRefused, ChatReply, ChatToolCall, parse_request
-from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
 from mob.sessions.http import ChatAnswer, open_chat
 from mob.testing.network import MemoryNetwork
 from mob.values import ToolSchema, Usage
+from mob.web.http import HttpReply, HttpRequest, serve_http
 
 KEY = "sk-very-secret-0123456789"
 SEARCH = ToolSchema("search", "Searches.", {"type": "object", "properties": {"q": {"type": "string"}}})

@@ -21,7 +21,6 @@ from mob.providers.openai_chat.server import (
     error_body,
     parse_request,
 )
-from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
 from mob.sessions.budget import BudgetMeter
 from mob.sessions.events import RunEvent
 from mob.sessions.session import Session
@@ -30,6 +29,7 @@ from mob.store.memory import MemoryStore
 from mob.store.port import RunLog
 from mob.testing.network import MemoryNetwork
 from mob.values import Usage
+from mob.web.http import HttpReply, HttpRequest, serve_http
 
 MODEL = ModelCapabilities("writer-1", "somebody", "openai-chat", context_window=100_000, max_output_tokens=1000)
 SPARE = ModelCapabilities("writer-2", "somebody else", "openai-chat", context_window=100_000, max_output_tokens=1000)

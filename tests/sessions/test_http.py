@@ -33,10 +33,10 @@ from mob.providers.commands import AddMessage, SessionConfig
 from mob.providers.events import AgentTextFinal, AgentTextPart, ResponseEnded, ToolCallReady
 from mob.providers.openai_chat.client import build_request
 from mob.providers.openai_chat.server import error_body
-from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
-from mob.rehearsal.streams import reset
 from mob.sessions import http
 from mob.values import Usage
+from mob.web.http import HttpReply, HttpRequest, serve_http
+from mob.web.streams import reset
 
 # --- answers --------------------------------------------------------------------------------------------------------
 

@@ -37,9 +37,9 @@ from mob.providers.commands import AddMessage, SessionConfig
 from mob.providers.events import AgentTextPart, ResponseEnded
 from mob.providers.openai_chat.client import build_request
 from mob.rehearsal.faults import Fault
-from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
 from mob.rehearsal.serve import open_rehearsal
 from mob.sessions.http import ChatConnections, open_chat
+from mob.web.http import HttpReply, HttpRequest, serve_http
 
 # --- cancellation ---------------------------------------------------------------------------------------------------
 

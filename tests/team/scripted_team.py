@@ -11,11 +11,11 @@ from attrs import define, field, frozen
 from mob.definition.model import Limits, Member, MobDefinition, ModelCapabilities, Profile, Route
 from mob.live.network import Endpoint
 from mob.providers.openai_chat.server import ChatReply, ChatToolCall, error_body, parse_request
-from mob.rehearsal.http import serve_http
 from mob.store.memory import MemoryStore
 from mob.team.supervisor import open_supervisor
 from mob.testing.network import MemoryNetwork
 from mob.values import Usage
+from mob.web.http import serve_http
 
 MODEL = ModelCapabilities("writer-1", "somebody", "openai-chat", context_window=100_000, max_output_tokens=1000)
 USED = Usage(input_tokens=10, output_tokens=5, requests=1)

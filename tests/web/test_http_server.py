@@ -8,9 +8,9 @@ import trio
 import trio.testing
 from hypothesis import given, settings, strategies as st
 
-from mob.rehearsal import http
-from mob.rehearsal.http import HttpReply, HttpRequest, serve_http
-from mob.rehearsal.streams import ReplayedStream, read_head
+from mob.web import http
+from mob.web.http import HttpBounds, HttpReply, HttpRequest, serve_http
+from mob.web.streams import ReplayedStream, read_head
 
 
 async def echo(request: HttpRequest, reply: HttpReply) -> None:
@@ -23,13 +23,13 @@ async def echo(request: HttpRequest, reply: HttpReply) -> None:
     await reply.send_json(200, {"path": request.path, "body": request.body.decode("latin-1")})
 
 
-async def talk(*pieces: bytes, close: bool = True) -> bytes:
+async def talk(*pieces: bytes, close: bool = True, bounds: HttpBounds | None = None) -> bytes:
     """Send pieces to a server on a memory stream, and read until it has nothing more to say."""
     client, server = trio.testing.memory_stream_pair()
     received = b""
 
     async def serve() -> None:
-        await serve_http(server, echo)
+        await serve_http(server, echo, bounds)
         await server.aclose()
 
     async with trio.open_nursery() as nursery:
@@ -81,15 +81,31 @@ async def test_what_is_wrong_is_said_and_the_connection_closed(sent, status):
     assert json.loads(received.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
 
 
-async def test_a_body_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(http, "MAX_BODY_BYTES", 10)
-    received = await talk(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n" + b"x" * 20, close=False)
+async def test_a_body_too_large_is_refused():
+    sent = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n" + b"x" * 20
+    received = await talk(sent, close=False, bounds=HttpBounds(max_body_bytes=10))
     assert received.startswith(b"HTTP/1.1 413")
 
 
 async def test_a_silent_client_is_let_go(autojump_clock):
     assert await talk(b"GET / HT", close=False) == b""
     assert trio.current_time() >= http.IDLE_S
+
+
+async def test_a_request_that_trickles_in_is_let_go(autojump_clock):
+    client, server = trio.testing.memory_stream_pair()
+
+    async def trickle() -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await client.send_all(b"G")
+                await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trickle)
+        await serve_http(server, echo, HttpBounds(idle_s=5, request_s=20))
+        nursery.cancel_scope.cancel()
+    assert 20 <= trio.current_time() < 25
 
 
 @settings(deadline=None, max_examples=60)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 import struct
-from urllib.parse import parse_qs
 
 import trio
 from attrs import field, frozen
 
-from mob.rehearsal.http import IDLE_S, MAX_HEAD_BYTES
+from mob.web.http import IDLE_S, MAX_HEAD_BYTES, parse_query
 
 _READ_BYTES = 16 * 1024
 
@@ -63,18 +62,13 @@ class Head:
     @property
     def query(self) -> dict[str, str]:
         """The query's parameters, the first of each."""
-        try:
-            return {
-                key: values[0] for key, values in parse_qs(self.target.partition("?")[2], max_num_fields=50).items()
-            }
-        except ValueError:
-            return {}
+        return parse_query(self.target)
 
 
-async def read_head(stream: trio.abc.Stream) -> tuple[Head | None, ReplayedStream]:
+async def read_head(stream: trio.abc.Stream, *, within_s: float = IDLE_S) -> tuple[Head | None, ReplayedStream]:
     """The head, and the stream with nothing taken from it. None when there was none within bounds."""
     seen = b""
-    with trio.move_on_after(IDLE_S):
+    with trio.move_on_after(within_s):
         while b"\r\n\r\n" not in seen and len(seen) <= MAX_HEAD_BYTES:
             data = await stream.receive_some(_READ_BYTES)
             if not data:

@@ -1,0 +1,1 @@
+"""A mob in another process: the same objects, reached through its doors."""

@@ -1,0 +1,1 @@
+"""The bytes of HTTP: one small server end, over any trio stream."""

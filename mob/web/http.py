@@ -1,0 +1,196 @@
+"""A small HTTP/1.1 server end: h11 pumped over any trio stream, with every size and wait bounded.
+
+One request at a time per connection, kept alive between them. What is wrong with a request is answered in the shape
+of OpenAI's errors, `{"error": {"message", "type", "param", "code"}}`, and the connection closed where it cannot go on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import parse_qs
+
+import h11
+import trio
+from attrs import field, frozen
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_BODY_BYTES = 16 * 1024 * 1024
+IDLE_S = 60.0
+_READ_BYTES = 64 * 1024
+_MAX_QUERY_FIELDS = 50
+
+Headers = Sequence[tuple[str, str]]
+
+
+@frozen(slots=True)
+class HttpBounds:
+    """What a connection may take: bytes of a body, seconds of silence, seconds from a request's first byte to its last.
+
+    The head has `MAX_HEAD_BYTES`.
+    """
+
+    max_body_bytes: int = MAX_BODY_BYTES
+    idle_s: float = IDLE_S
+    request_s: float = IDLE_S
+
+
+@frozen(slots=True)
+class HttpRequest:
+    """A whole request. Header names are lower case; `path` has no query."""
+
+    method: str
+    target: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, the first of each."""
+        return parse_query(self.target)
+
+
+def parse_query(target: str) -> dict[str, str]:
+    """The parameters of a target's query, the first of each; none when there are unreasonably many."""
+    try:
+        found = parse_qs(target.partition("?")[2], keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+    except ValueError:
+        return {}
+    return {key: values[0] for key, values in found.items()}
+
+
+class HttpBadRequest(Exception):
+    """The request cannot be served; answered with `status` and the connection closed. Never leaves this module."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def error_body(message: str, *, kind: str = "invalid_request_error", code: str | None = None) -> dict[str, object]:
+    """OpenAI's error object."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+class HttpReply:
+    """Writes one response: `send_json`, or `start`, any number of `write`, and `end`."""
+
+    def __init__(self, connection: h11.Connection, stream: trio.abc.Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+        self.status: int | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the head of the response is out, so that no other can be sent."""
+        return self.status is not None
+
+    async def send_json(self, status: int, value: object, headers: Headers = ()) -> None:
+        """The whole response at once."""
+        await self.send_bytes(status, json.dumps(value, ensure_ascii=False).encode(), "application/json", headers)
+
+    async def send_bytes(self, status: int, body: bytes, content_type: str, headers: Headers = ()) -> None:
+        """The whole response at once."""
+        own = [("content-type", content_type), ("content-length", str(len(body)))]
+        self.status = status
+        await self._send(_response(status, [*own, *headers]), h11.Data(data=body), h11.EndOfMessage())
+
+    async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
+        """Begin a chunked response."""
+        self.status = status
+        await self._send(_response(status, [("content-type", content_type), *headers]))
+
+    async def write(self, data: bytes) -> None:
+        """One chunk."""
+        await self._send(h11.Data(data=data))
+
+    async def end(self) -> None:
+        """No more chunks."""
+        await self._send(h11.EndOfMessage())
+
+    async def _send(self, *events: h11.Event) -> None:
+        data = b"".join(self._connection.send(event) or b"" for event in events)
+        if data:
+            await self._stream.send_all(data)
+
+
+HttpHandler = Callable[[HttpRequest, HttpReply], Awaitable[None]]
+
+
+async def serve_http(stream: trio.abc.Stream, handler: HttpHandler, bounds: HttpBounds | None = None) -> None:
+    """Serve requests on `stream` until the client closes, misbehaves, or is idle for too long. The caller closes it."""
+    bounds = bounds or HttpBounds()
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+    while True:
+        reply = HttpReply(connection, stream)
+        try:
+            request = await _Reader(connection, stream, bounds).next_request()
+            if request is None:
+                return
+            await handler(request, reply)
+        except HttpBadRequest as bad:
+            if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                await reply.send_json(bad.status, error_body(str(bad)), [("connection", "close")])
+            return
+        if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+            return
+        connection.start_next_cycle()
+
+
+class _Reader:
+    """Reads one request: the wait for its first byte may be long, from there on it has to arrive."""
+
+    def __init__(self, connection: h11.Connection, stream: trio.abc.Stream, bounds: HttpBounds) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._bounds = bounds
+        self._deadline = float("inf")
+
+    async def next_request(self) -> HttpRequest | None:
+        """The next whole request; None when the client has closed, says nothing, or does not come to an end."""
+        head: h11.Request | None = None
+        body = bytearray()
+        while True:
+            match await self._next_event():
+                case h11.Request() as head:
+                    pass
+                case h11.Data(data=data):
+                    body += data
+                    if len(body) > self._bounds.max_body_bytes:
+                        raise HttpBadRequest(413, f"The body is larger than {self._bounds.max_body_bytes} bytes.")
+                case h11.EndOfMessage() if head is not None:
+                    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+                    return HttpRequest(head.method.decode("ascii"), head.target.decode("latin-1"), headers, bytes(body))
+                case _:
+                    return None
+
+    async def _next_event(self) -> h11.Event | None:
+        connection = self._connection
+        while True:
+            try:
+                event = connection.next_event()
+            except h11.RemoteProtocolError as error:
+                raise HttpBadRequest(error.error_status_hint, f"This is not HTTP/1.1: {error}.") from None
+            if event is not h11.NEED_DATA:
+                return event if isinstance(event, h11.Event) else None
+            if connection.they_are_waiting_for_100_continue:
+                go_on = connection.send(h11.InformationalResponse(status_code=100, headers=[]))
+                await self._stream.send_all(go_on or b"")
+            data: bytes | bytearray | None = None
+            with trio.move_on_at(min(trio.current_time() + self._bounds.idle_s, self._deadline)):
+                data = await self._stream.receive_some(_READ_BYTES)
+            if data is None:
+                return None
+            self._deadline = min(self._deadline, trio.current_time() + self._bounds.request_s)
+            connection.receive_data(bytes(data))
+
+
+def _response(status: int, headers: Headers) -> h11.Response:
+    return h11.Response(
+        status_code=status, headers=[(name.encode(), value.encode("latin-1")) for name, value in headers]
+    )
