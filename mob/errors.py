@@ -27,18 +27,30 @@
     │   ├── ProviderUnreachable
     │   ├── ProviderRefused
     │   └── WireError          bytes that break the protocol
-    └── StoreError             the log cannot be read or written
-        ├── StoreLocked
-        ├── StoreCorrupt
-        ├── StoreFull
-        └── RunUnknown
+    ├── StoreError             the log cannot be read or written
+    │   ├── StoreLocked
+    │   ├── StoreCorrupt
+    │   ├── StoreFull
+    │   └── RunUnknown
+    └── DoorError              what another program asked at a door was refused
+        ├── RequestInvalid     the request itself is wrong (names the field)
+        ├── Unauthorized       no secret, a wrong one, or an origin that is not allowed
+        ├── TokenRefused       a single-use token that is unknown, spent, expired or somebody else's
+        ├── MobUnknown
+        ├── MobExists
+        ├── SessionUnknown
+        ├── SessionIdle        the session was never started
+        ├── SessionBusy        it is in a turn, and this cannot wait
+        ├── ChannelUnknown
+        ├── ConfigConflict     the configuration was changed by somebody else meanwhile
+        └── DoorFull           as many of something as a door allows
 
 `code` is stable and meant for programs; the message says what happened, where, and what to do.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -318,3 +330,93 @@ class RunUnknown(StoreError):
 
     code = "run_unknown"
     exit_code = 2
+
+
+class DoorError(MobError):
+    """What another program asked at a door was refused. The mob behind it is as it was."""
+
+    code = "door_error"
+
+
+class RequestInvalid(DoorError):
+    """A request that cannot be understood, or asks for what cannot be. `field` is the path of what is wrong."""
+
+    code = "bad_request"
+    exit_code = 2
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Unauthorized(DoorError):
+    """The door wants a secret, and this one is missing or wrong; or a browser's origin is not allowed here."""
+
+    code = "unauthorized"
+    exit_code = 3
+
+
+TokenFault = Literal["not_found", "expired", "other_channel", "already_consumed", "channel_not_bound"]
+
+
+class TokenRefused(DoorError):
+    """A token that does not let anybody in. `reason` says why."""
+
+    code = "token_refused"
+
+    def __init__(self, message: str, *, reason: TokenFault) -> None:
+        super().__init__(message)
+        self.reason: TokenFault = reason
+
+
+class MobUnknown(DoorError):
+    """This server has no mob of this id."""
+
+    code = "mob_unknown"
+
+
+class MobExists(DoorError):
+    """This server has a mob of this id already."""
+
+    code = "mob_exists"
+
+
+class SessionUnknown(DoorError):
+    """This server has no session of this id."""
+
+    code = "session_unknown"
+
+
+class SessionIdle(DoorError):
+    """The session was created and never started: start a turn on it first."""
+
+    code = "session_idle"
+
+
+class SessionBusy(DoorError):
+    """The session is in a turn, and what was asked cannot wait for its end."""
+
+    code = "session_busy"
+
+
+class ChannelUnknown(DoorError):
+    """This server has no live channel of this id, or it ended more than a minute ago."""
+
+    code = "channel_unknown"
+
+
+class ConfigConflict(DoorError):
+    """The configuration is of another generation than the caller expects; read it again."""
+
+    code = "config_conflict"
+
+    def __init__(self, message: str, *, generation: int) -> None:
+        super().__init__(message)
+        self.generation = generation
+
+
+class DoorFull(DoorError):
+    """There are as many of these as this door allows. Nothing was begun."""
+
+    code = "door_full"
+    exit_code = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -21,3 +22,11 @@ class Ids:
         """A new identifier that starts with `prefix` and an underscore."""
         bits = self._random.getrandbits(60)
         return f"{prefix}_" + "".join(_ALPHABET[(bits >> shift) & 31] for shift in range(55, -1, -5))
+
+
+_SESSIONS = uuid.UUID("5f0f6d0e-5a0b-4d0c-9d53-0d7f0c6f6f62")
+
+
+def session_id_of(run_id: str, identity: str) -> str:
+    """The id of a member's session: a UUID that is the same for all its generations, processes and resumes."""
+    return str(uuid.uuid5(_SESSIONS, f"{run_id}/{identity}"))

@@ -67,11 +67,15 @@ async def write_all(pipe: Pipe, data: Data) -> None:
 
 
 class SocketPipe:
-    """A pipe over a connected socket, which it takes over: the trio stream is of no use afterwards."""
+    """A pipe over a connected socket, which it takes over: the trio stream is of no use afterwards.
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    `seen`: bytes of it that were read before; they come first.
+    """
+
+    def __init__(self, stream: trio.SocketStream, seen: bytes = b"") -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.settimeout(0.0)
+        self._seen = seen
 
     @property
     def unsent(self) -> bool:
@@ -80,6 +84,10 @@ class SocketPipe:
 
     async def read(self) -> bytes:
         """See Pipe.read."""
+        if self._seen:
+            await trio.lowlevel.checkpoint()
+            seen, self._seen = self._seen, b""
+            return seen
         while True:
             self._check_open()
             await trio.lowlevel.wait_readable(self._socket)
@@ -132,10 +140,11 @@ class SocketPipe:
 
 
 class StreamPipe:
-    """A pipe over any trio stream. A stream can only be waited for, so nothing is taken at once."""
+    """A pipe over any trio stream. A stream can only be waited for, so nothing is taken at once. `seen` as above."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, seen: bytes = b"") -> None:
         self._stream = stream
+        self._seen = seen
         self._closed = False
         self._waits: set[trio.CancelScope] = set()
 
@@ -146,6 +155,10 @@ class StreamPipe:
 
     async def read(self) -> bytes:
         """See Pipe.read."""
+        if self._seen:
+            await trio.lowlevel.checkpoint()
+            seen, self._seen = self._seen, b""
+            return seen
         return bytes(await self._unless_closed(self._stream.receive_some(READ_BYTES)))
 
     def write_now(self, data: Data) -> int:

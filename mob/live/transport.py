@@ -89,14 +89,17 @@ async def accept_websocket(
     subprotocols: Sequence[str] = (),
     limits: ChannelLimits | None = None,
     tls: ssl.SSLContext | None = None,
+    seen: bytes = b"",
 ) -> tuple[Transport, UpgradeRequest]:
     """Be the server of a WebSocket over this stream. Of the subprotocols the first that the client offers is chosen.
+
+    `seen`: bytes of the stream that were read already, to find out that a WebSocket is what is asked for.
 
     `admit` looks at the request and may refuse it. WireError when there is no WebSocket in the end: the client has had
     an HTTP answer that says why. ProviderUnreachable when TLS fails.
     """
     limits = limits or ChannelLimits()
-    pipe = _pipe_over(stream)
+    pipe = _pipe_over(stream, seen)
     try:
         if tls is not None:
             pipe = await _secure(TlsPipe(pipe, tls, server_side=True))
@@ -107,8 +110,8 @@ async def accept_websocket(
     return WebSocketTransport(pipe, protocol, limits, early=early), asked
 
 
-def _pipe_over(stream: trio.abc.Stream) -> Pipe:
-    return SocketPipe(stream) if isinstance(stream, trio.SocketStream) else StreamPipe(stream)
+def _pipe_over(stream: trio.abc.Stream, seen: bytes = b"") -> Pipe:
+    return SocketPipe(stream, seen) if isinstance(stream, trio.SocketStream) else StreamPipe(stream, seen)
 
 
 async def _secure(secured: TlsPipe) -> Pipe:

@@ -78,12 +78,16 @@ def error_body(message: str, *, kind: str = "invalid_request_error", code: str |
 
 
 class HttpReply:
-    """Writes one response: `send_json`, or `start`, any number of `write`, and `end`."""
+    """Writes one response: `send_json`, or `start`, any number of `write`, and `end`.
+
+    `always` are headers that go with it, whatever it turns out to be.
+    """
 
     def __init__(self, connection: h11.Connection, stream: trio.abc.Stream) -> None:
         self._connection = connection
         self._stream = stream
         self.status: int | None = None
+        self.always: Headers = ()
 
     @property
     def started(self) -> bool:
@@ -98,12 +102,12 @@ class HttpReply:
         """The whole response at once."""
         own = [("content-type", content_type), ("content-length", str(len(body)))]
         self.status = status
-        await self._send(_response(status, [*own, *headers]), h11.Data(data=body), h11.EndOfMessage())
+        await self._send(_response(status, [*own, *headers, *self.always]), h11.Data(data=body), h11.EndOfMessage())
 
     async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
         """Begin a chunked response."""
         self.status = status
-        await self._send(_response(status, [("content-type", content_type), *headers]))
+        await self._send(_response(status, [("content-type", content_type), *headers, *self.always]))
 
     async def write(self, data: bytes) -> None:
         """One chunk."""

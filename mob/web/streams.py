@@ -29,6 +29,11 @@ class ReplayedStream(trio.abc.Stream):
         data, self._seen = self._seen[:count], self._seen[count:]
         return data
 
+    def release(self) -> tuple[trio.abc.Stream, bytes]:
+        """The stream below, and what was read of it and is still to come; this object is of no use afterwards."""
+        seen, self._seen = self._seen, b""
+        return self._stream, seen
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As the stream below."""
         await self._stream.send_all(data)

@@ -1,0 +1,132 @@
+"""One mob that a server runs: opened, stopped, resumed and ended by whoever may, and alive in the server's own nursery.
+
+Theory. The states, and what moves it:
+
+    stopped ──start──> running ──stop──> stopped
+                       running ──ends by itself──> failed ──start──> running
+    any ──end──> ended, for good
+
+A mob that is started again goes on with its run: same log, same histories, next generations. What a run raises ends
+that mob and no other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
+
+import trio
+from attrs import define, field
+
+from mob.definition.model import MobDefinition
+from mob.errors import MemberNotRunning, MobError, MobUnknown, SessionIdle
+from mob.ids import session_id_of
+from mob.team.handles import MemberHandle
+from mob.team.running import Mob
+
+_log = logging.getLogger(__name__)
+
+HostedState = Literal["stopped", "running", "failed", "ended"]
+Open = Callable[["HostedMob"], AbstractAsyncContextManager[Mob]]
+
+
+@define(eq=False, slots=True)
+class HostedMob:
+    """A mob of this server. `hidden`: it holds one stand-alone session and is in no list of mobs.
+
+    `created_at` is unix seconds. `document` is the JSON it was created from, if it was; `labels` are its creator's own.
+    """
+
+    mob_id: str
+    run_id: str
+    definition: MobDefinition
+    created_at: float
+    _open: Open
+    _nursery: trio.Nursery
+    hidden: bool = False
+    document: Mapping[str, object] | None = None
+    labels: Mapping[str, str] = field(factory=dict)
+    began: bool = False
+    """Whether its run is in the store already, so that starting it goes on with it."""
+    state: HostedState = "stopped"
+    reason: str = ""
+    _mob: Mob | None = None
+    _leave: trio.Event = field(factory=trio.Event)
+    _gone: trio.Event = field(factory=trio.Event)
+    _changing: trio.Lock = field(factory=trio.Lock)
+
+    @property
+    def mob(self) -> Mob:
+        """The running mob. SessionIdle, MemberNotRunning, MobUnknown say why there is none."""
+        if self._mob is not None:
+            return self._mob
+        if self.state == "ended":
+            raise MobUnknown(f"the mob {self.mob_id} was destroyed")
+        if not self.began:
+            raise SessionIdle(
+                f"{self.mob_id} was created and never started: start a turn on it first, or start the mob"
+            )
+        raise MemberNotRunning(f"the mob {self.mob_id} is {self.state}; resume it first")
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a running mob."""
+        return self._mob is not None
+
+    def session_id(self, identity: str) -> str:
+        """The id of this member's session."""
+        return session_id_of(self.run_id, identity)
+
+    def member(self, identity: str) -> MemberHandle:
+        """The member's handle of now; as `mob`, and MemberUnknown."""
+        return self.mob.member(identity)
+
+    async def start(self) -> Mob:
+        """Run it, again if it was stopped; nothing happens when it runs. Raises what opening it raises."""
+        async with self._changing:
+            if self._mob is None:
+                if self.state == "ended":
+                    raise MobUnknown(f"the mob {self.mob_id} was destroyed")
+                self._leave, self._gone = trio.Event(), trio.Event()
+                await self._nursery.start(self._run)
+            return self.mob
+
+    async def stop(self, reason: str = "stopped") -> None:
+        """Drain and stop it within its own bounds; nothing happens when it does not run."""
+        async with self._changing:
+            if self._mob is not None:
+                self.reason = reason
+                self._leave.set()
+                await self._gone.wait()
+
+    async def end(self, reason: str = "destroyed") -> None:
+        """Stop it for good."""
+        await self.stop(reason)
+        self.state = "ended"
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        started = False
+        try:
+            async with self._open(self) as mob:
+                self._mob, self.state, self.began, started = mob, "running", True, True
+                task_status.started()
+                await self._leave.wait()
+        except MobError as error:
+            if not started:
+                raise
+            self._failed(error)
+        except Exception as error:  # whatever it is, it is this mob's alone
+            if not started:
+                raise
+            self._failed(error)
+        finally:
+            self._mob = None
+            if self.state == "running":
+                self.state = "stopped"
+            self._gone.set()
+
+    def _failed(self, error: Exception) -> None:
+        self.state, self.reason = "failed", f"{type(error).__name__}: {error}"
+        _log.error("the mob %s ended by itself", self.mob_id, exc_info=error)

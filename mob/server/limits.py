@@ -1,0 +1,59 @@
+"""Every bound of the doors, in one place. Counts, bytes, seconds.
+
+Where Meerkat's server has a published limit, ours begins there, so that its clients meet nothing new.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@frozen(slots=True)
+class DoorLimits:
+    """What one server takes, from everybody together and from each.
+
+    Connections: `max_connections` of all doors together, `max_sockets` of them live sockets, `max_rpc_clients`.
+    JSON-RPC: bytes of a request, a response and a notification, requests of one client under way, notifications that
+    wait for a slow client, calls to a client that wait for its answer. Live socket: bytes of a frame, what may wait for
+    a slow client, and how long a lost one may stay away. Tokens: how many, and how long each lasts.
+    """
+
+    max_connections: int = 256
+    head_s: float = 10.0
+    idle_s: float = 60.0
+    request_s: float = 60.0
+    max_body_bytes: int = 16 * MIB
+    tls_s: float = 10.0
+    close_s: float = 2.0
+
+    max_rpc_clients: int = 32
+    max_request_bytes: int = 64 * MIB
+    max_response_bytes: int = 32 * MIB
+    max_notification_bytes: int = 8 * MIB
+    max_requests_under_way: int = 64
+    max_notifications_waiting: int = 1024
+    max_calls_to_client: int = 64
+    client_call_s: float = 30.0
+
+    max_mobs: int = 64
+    max_sessions: int = 256
+    max_members: int = 256
+    max_streams: int = 64
+    max_page: int = 1000
+
+    max_sockets: int = 32
+    max_frame_bytes: int = 2 * MIB
+    token_s: float = 60.0
+    max_tokens: int = 1024
+    resume_s: float = 10.0
+    max_kept_events: int = 1024
+    max_kept_audio_bytes: int = 8 * MIB
+    keep_closed_s: float = 60.0
+    max_image_bytes: int = 20 * MIB
+    max_images_bytes: int = 40 * MIB
+
+    max_client_secrets: int = 1024
+    max_realtime: int = 128
+    max_client_tools: int = 128

@@ -1,0 +1,239 @@
+"""What one server has: its mobs, the sessions in them, its live channels, its store and its configuration.
+
+Every door asks the realm and keeps nothing of its own, so that what one door does is seen by all. A *session* is one
+member's conversation; a stand-alone one (`create_session`) is the only member, `agent`, of a hidden mob.
+
+    open_realm
+    ├─ hosted mobs          one task each (mob.server.hosted), started and stopped on their own
+    ├─ live channels        one task each (mob.server.channels)
+    └─ the doors            served in the caller's nursery, which ends first
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from attrs import frozen
+
+from mob._compose import open_mob
+from mob.clock import wall_clock
+from mob.definition.model import MobDefinition
+from mob.errors import DoorFull, MobExists, MobUnknown, SessionUnknown
+from mob.history.fold import History
+from mob.history.items import Turn
+from mob.ids import Ids
+from mob.rehearsal.faults import Fault
+from mob.server.hosted import HostedMob
+from mob.server.limits import DoorLimits
+from mob.server.tokens import TokenBook
+from mob.store.memory import MemoryStore
+from mob.store.port import Store
+from mob.team.handles import MemberHandle
+from mob.team.running import Mob
+
+AGENT = "agent"
+"""The one member of a stand-alone session's hidden mob."""
+
+
+@frozen(slots=True)
+class RealmSettings:
+    """How a realm runs its mobs. `rehearse`, `seed`, `faults`, `environ` as for `mob.open_mob`."""
+
+    name: str
+    rehearse: bool | None = None
+    seed: int | None = None
+    faults: tuple[Fault, ...] = ()
+    environ: Mapping[str, str] | None = None
+
+
+@frozen(slots=True)
+class SessionRef:
+    """A session of the realm: the mob it belongs to, and which member of it."""
+
+    session_id: str
+    hosted: HostedMob
+    identity: str
+
+    @property
+    def stand_alone(self) -> bool:
+        """Whether it is a session of its own, rather than a mob's member."""
+        return self.hosted.hidden
+
+    @property
+    def member(self) -> MemberHandle:
+        """The member's handle of now. SessionIdle, MemberNotRunning."""
+        return self.hosted.member(self.identity)
+
+
+class Realm:
+    """Made by `open_realm`."""
+
+    def __init__(self, settings: RealmSettings, *, store: Store, limits: DoorLimits, nursery: trio.Nursery) -> None:
+        self.settings = settings
+        self.store = store
+        self.limits = limits
+        self.tokens = TokenBook(max_tokens=limits.max_tokens)
+        self.wall = wall_clock()
+        self._nursery = nursery
+        self._ids = Ids()
+        self._mobs: dict[str, HostedMob] = {}
+
+    # -- mobs ------------------------------------------------------------------------------------------------------
+
+    def add_mob(
+        self,
+        definition: MobDefinition,
+        *,
+        mob_id: str | None = None,
+        run_id: str | None = None,
+        hidden: bool = False,
+        document: Mapping[str, object] | None = None,
+        labels: Mapping[str, str] | None = None,
+        created_at: float | None = None,
+    ) -> HostedMob:
+        """A mob of this realm, not started. `run_id`: it goes on with this run. MobExists, DoorFull."""
+        new = mob_id or definition.id
+        if new in self._mobs:
+            raise MobExists(f"there is a mob {new!r} here already; destroy it first, or take another id")
+        same_kind = sum(hosted.hidden == hidden for hosted in self._mobs.values())
+        most = self.limits.max_sessions if hidden else self.limits.max_mobs
+        if same_kind >= most:
+            raise DoorFull(f"this server has {most} {'sessions' if hidden else 'mobs'}, which is all it takes")
+        hosted = HostedMob(
+            mob_id=new,
+            run_id=run_id or self._ids.new("run"),
+            definition=definition,
+            created_at=self.wall() if created_at is None else created_at,
+            open=self._open,
+            nursery=self._nursery,
+            hidden=hidden,
+            document=document,
+            labels=labels or {},
+            began=run_id is not None,
+        )
+        self._mobs[new] = hosted
+        return hosted
+
+    def mob(self, mob_id: str) -> HostedMob:
+        """The mob of this id. MobUnknown names those that there are."""
+        hosted = self._mobs.get(mob_id)
+        if hosted is None or hosted.hidden:
+            known = ", ".join(hosted.mob_id for hosted in self.mobs) or "none"
+            raise MobUnknown(f"this server has no mob {mob_id!r}; it has {known}")
+        return hosted
+
+    @property
+    def mobs(self) -> tuple[HostedMob, ...]:
+        """The mobs, in the order in which they came; without the hidden ones of stand-alone sessions."""
+        return tuple(hosted for hosted in self._mobs.values() if not hosted.hidden)
+
+    async def end_mob(self, hosted: HostedMob, reason: str = "destroyed") -> None:
+        """Stop it for good and forget it; its log stays in the store."""
+        await hosted.end(reason)
+        self._mobs.pop(hosted.mob_id, None)
+
+    # -- sessions --------------------------------------------------------------------------------------------------
+
+    def sessions(self) -> Iterator[SessionRef]:
+        """Every session there is, those of members included."""
+        for hosted in tuple(self._mobs.values()):
+            for identity in members_of(hosted):
+                yield SessionRef(hosted.session_id(identity), hosted, identity)
+
+    def session(self, session_id: str) -> SessionRef:
+        """The session of this id. SessionUnknown."""
+        for ref in self.sessions():
+            if ref.session_id == session_id:
+                return ref
+        raise SessionUnknown(f"this server has no session {session_id!r}; session/list names those it has")
+
+    def session_of(self, hosted: HostedMob, identity: str) -> SessionRef:
+        """The session of a mob's member. MemberUnknown, when the mob runs."""
+        if hosted.running:
+            hosted.member(identity)
+        return SessionRef(hosted.session_id(identity), hosted, identity)
+
+    def add_session(
+        self,
+        definition: MobDefinition,
+        *,
+        run_id: str | None = None,
+        document: Mapping[str, object] | None = None,
+        labels: Mapping[str, str] | None = None,
+        created_at: float | None = None,
+    ) -> SessionRef:
+        """A stand-alone session, not started: `definition` has the one member `agent`. DoorFull."""
+        run_id_of = run_id or self._ids.new("run")
+        hosted = self.add_mob(
+            definition,
+            mob_id=f"session:{run_id_of}",
+            run_id=run_id_of,
+            hidden=True,
+            document=document,
+            labels=labels,
+            created_at=created_at,
+        )
+        hosted.began = run_id is not None
+        return SessionRef(hosted.session_id(AGENT), hosted, AGENT)
+
+    async def history(self, ref: SessionRef) -> tuple[Turn, ...]:
+        """The session's committed turns, oldest first: also when it does not run. StoreError."""
+        if ref.hosted.running:
+            return ref.member.history()
+        if not ref.hosted.began:
+            return ()
+        history = History(ref.identity)
+        async for stored in self.store.read_run(ref.hosted.run_id, member=ref.identity):
+            history.apply(stored)
+        return tuple(history.turns)
+
+    # -- its parts -------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Stop every mob, all at once, each within its own bounds."""
+        async with trio.open_nursery() as nursery:
+            for hosted in self._mobs.values():
+                nursery.start_soon(hosted.stop, "server stopped")
+
+    @asynccontextmanager
+    async def _open(self, hosted: HostedMob) -> AsyncIterator[Mob]:
+        settings = self.settings
+        async with open_mob(
+            hosted.definition,
+            rehearse=settings.rehearse,
+            store=self.store,
+            run_id=hosted.run_id,
+            resume=hosted.began,
+            seed=settings.seed,
+            faults=settings.faults,
+            environ=os.environ if settings.environ is None else settings.environ,
+        ) as mob:
+            yield mob
+
+
+def members_of(hosted: HostedMob) -> Sequence[str]:
+    """Who is in this mob: those of its running team, else those that it was made of."""
+    return tuple(hosted.mob.members) if hosted.running else tuple(hosted.definition.members)
+
+
+@asynccontextmanager
+async def open_realm(
+    settings: RealmSettings, *, store: Store | None = None, limits: DoorLimits | None = None
+) -> AsyncIterator[Realm]:
+    """A realm, until the block is left: then every mob is drained and stopped. What the block raises comes out bare."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        realm = Realm(settings, store=store or MemoryStore(), limits=limits or DoorLimits(), nursery=nursery)
+        try:
+            yield realm
+        except Exception as error:  # kept aside, so that it does not come out of the nursery as a group
+            failure = error
+        finally:
+            with trio.CancelScope(shield=True):
+                await realm.close()
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

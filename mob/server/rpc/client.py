@@ -1,0 +1,268 @@
+"""One client of the JSON-RPC door, over whatever brings its messages: standard streams, TCP, or a WebSocket.
+
+    reader      takes messages; each request runs in a task of its own, at most so many at once: then reading waits
+    writer      the only one who writes; responses are never dropped, notifications are, when too many wait: then the
+                stream that lost some is told how many, in its place
+    streams     one task per subscription of the client
+
+The client may be asked, too (`call`): that is how its own tools run. Whatever it began ends when it goes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import trio
+from attrs import frozen
+
+from mob.errors import DoorFull, MemberFailed, TurnTimedOut
+from mob.protocol.jsonrpc import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    Id,
+    Malformed,
+    Notification,
+    Request,
+    Response,
+    RpcError,
+    read_message,
+    write_message,
+)
+from mob.server.limits import DoorLimits
+from mob.server.rpc.dispatch import Methods
+
+_log = logging.getLogger(__name__)
+
+
+class Link(Protocol):
+    """What brings messages and takes them: one message is one line, or one frame."""
+
+    async def receive(self) -> bytes | None:
+        """The next message's bytes; None at the end. TooLong when a message is longer than may be."""
+        ...
+
+    async def send(self, message: bytes) -> None:
+        """Write one message. trio.BrokenResourceError when nobody reads any more."""
+        ...
+
+
+class TooLong(Exception):
+    """A message was longer than `limit` bytes; it was passed over."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class ClientGone(MemberFailed):
+    """The client that was to answer has gone."""
+
+    code = "client_gone"
+
+
+@frozen(slots=True)
+class RpcClientStatistics:
+    """Requests answered and under way, notifications sent and dropped, calls to the client that wait."""
+
+    answered: int
+    under_way: int
+    notified: int
+    dropped: int
+    calls: int
+
+
+class RpcClient:
+    """Made and run by the door. `nursery` is where what the client began lives; it ends with the client."""
+
+    def __init__(self, link: Link, methods: Methods, limits: DoorLimits) -> None:
+        self.nursery: trio.Nursery
+        self.limits = limits
+        self.state: dict[str, Any] = {}
+        """What rooms of this door keep for this client, by their own name."""
+        self._link = link
+        self._methods = methods
+        self._room = trio.Semaphore(limits.max_requests_under_way)
+        self._outbox: deque[tuple[bytes, bool]] = deque()
+        self._notifications = 0
+        self._gone = False
+        self._wake = trio.Event()
+        self._taken = trio.Event()
+        self._calls: dict[Id, _Waiting] = {}
+        self._last_call = 0
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._answered = self._notified = self._dropped = 0
+
+    async def run(self) -> None:
+        """Serve the client until it goes. What was asked before its end is still answered."""
+        try:
+            async with trio.open_nursery() as outer:
+                outer.start_soon(self._write)
+                async with trio.open_nursery() as self.nursery:
+                    async with trio.open_nursery() as requests:
+                        await self._read(requests)
+                        self._give_up_calls()
+                    self.nursery.cancel_scope.cancel()
+                await self._flushed()
+                outer.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._give_up_calls()
+            with trio.CancelScope(shield=True):
+                for close in reversed(self._closing):
+                    await close()
+
+    def at_end(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Call this when the client has gone, last added first."""
+        self._closing.append(close)
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    def notify(self, method: str, params: Mapping[str, Any]) -> bool:
+        """Tell the client something. False when it is too slow and this was dropped."""
+        if self._notifications >= self.limits.max_notifications_waiting:
+            self._dropped += 1
+            return False
+        message = write_message(Notification(method, params))
+        if len(message) > self.limits.max_notification_bytes:
+            self._dropped += 1
+            return False
+        self._notifications += 1
+        self._notified += 1
+        self._put(message, notification=True)
+        return True
+
+    async def notify_soon(self, method: str, params: Mapping[str, Any]) -> None:
+        """Tell the client something, waiting until there is room: for who can wait and must lose nothing."""
+        while self._notifications >= self.limits.max_notifications_waiting:
+            await self._taken.wait()
+        self.notify(method, params)
+
+    async def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None = None) -> Any:
+        """Ask the client something; its result. DoorFull, ClientGone, TurnTimedOut, MemberFailed when it says no."""
+        if self._gone:
+            raise ClientGone(f"the client that was to answer {method} has gone")
+        if len(self._calls) >= self.limits.max_calls_to_client:
+            raise DoorFull(f"{self.limits.max_calls_to_client} calls wait for this client already")
+        self._last_call += 1
+        ident = f"mob-{self._last_call}"
+        waiting = self._calls[ident] = _Waiting()
+        seconds = self.limits.client_call_s if timeout_s is None else timeout_s
+        try:
+            self._put(write_message(Request(ident, method, params)))
+            with trio.move_on_after(seconds):
+                await waiting.done.wait()
+        finally:
+            del self._calls[ident]
+        answer = waiting.answer
+        if answer is None:
+            if waiting.gone:
+                raise ClientGone(f"the client that was to answer {method} has gone")
+            raise TurnTimedOut(f"the client did not answer {method} within {seconds:g} s")
+        if answer.error is not None:
+            raise MemberFailed(answer.error.message or f"the client refused {method}")
+        return answer.result
+
+    def statistics(self) -> RpcClientStatistics:
+        """Counts, as of now."""
+        under_way = self.limits.max_requests_under_way - self._room.value
+        return RpcClientStatistics(self._answered, under_way, self._notified, self._dropped, len(self._calls))
+
+    def _put(self, message: bytes, *, notification: bool = False) -> None:
+        self._outbox.append((message, notification))
+        self._wake.set()
+
+    async def _write(self) -> None:
+        while True:
+            while self._outbox:
+                message, notification = self._outbox[0]
+                await self._link.send(message)
+                self._outbox.popleft()
+                self._notifications -= notification
+                taken, self._taken = self._taken, trio.Event()
+                taken.set()
+            self._wake = trio.Event()
+            await self._wake.wait()
+
+    async def _drained(self) -> None:
+        """Wait until the client has read enough of what it was told: who asks and does not read is not served."""
+        while len(self._outbox) - self._notifications > self.limits.max_requests_under_way:
+            await self._taken.wait()
+
+    async def _flushed(self) -> None:
+        with trio.move_on_after(self.limits.close_s):
+            while self._outbox:
+                await self._taken.wait()
+
+    # -- in --------------------------------------------------------------------------------------------------------
+
+    async def _read(self, requests: trio.Nursery) -> None:
+        while True:
+            try:
+                data = await self._link.receive()
+            except TooLong as error:
+                message = f"a request has at most {error.limit} bytes; this one was longer and was not read"
+                self._put(write_message(Response(None, error=RpcError(INVALID_REQUEST, message))))
+                await self._drained()
+                continue
+            if data is None:
+                return
+            if not data.strip():
+                continue
+            match read_message(data):
+                case Request() as request:
+                    await self._room.acquire()
+                    requests.start_soon(self._answer, request)
+                case Response() as response:
+                    self._answered_call(response)
+                case Malformed() as malformed:
+                    self._put(write_message(malformed))
+                    await self._drained()
+                case Notification():
+                    pass  # none is understood; by JSON-RPC a notification is never answered
+
+    async def _answer(self, request: Request) -> None:
+        try:
+            response = await self._methods.call(self, request)
+            self._put(self._written(response))
+            self._answered += 1
+            await self._drained()
+        finally:
+            self._room.release()
+
+    def _written(self, response: Response) -> bytes:
+        try:
+            message = write_message(response)
+        except (ValueError, TypeError):
+            _log.exception("the answer cannot be written as JSON")
+            return write_message(Response(response.id, error=RpcError(INTERNAL_ERROR, "the answer is no JSON")))
+        if len(message) > self.limits.max_response_bytes:
+            said = (
+                f"the answer has {len(message)} bytes, more than {self.limits.max_response_bytes}; ask for less of it"
+            )
+            return write_message(Response(response.id, error=RpcError(INTERNAL_ERROR, said)))
+        return message
+
+    def _answered_call(self, response: Response) -> None:
+        waiting = self._calls.get(response.id) if response.id is not None else None
+        if waiting is not None and waiting.answer is None:
+            waiting.answer = response
+            waiting.done.set()
+
+    def _give_up_calls(self) -> None:
+        self._gone = True
+        for waiting in self._calls.values():
+            waiting.gone = True
+            waiting.done.set()
+
+
+class _Waiting:
+    """A call to the client on its way."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.answer: Response | None = None
+        self.gone = False
