@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mob.cli.doorflags import rpc_flags, serve_flags
 from mob.cli.streams import give_up_stdout, prepare_streams
 from mob.errors import DefinitionError, MobError
 
@@ -23,7 +24,22 @@ STORE_FILE = "state.sqlite"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors that mob raises on purpose end here as one sentence."""
     prepare_streams()
-    arguments = _parser().parse_args(argv)
+    return _run(_parser().parse_args(argv))
+
+
+def main_rpc(argv: Sequence[str] | None = None) -> int:
+    """`mob-rpc`: the command `mob rpc` under a name of its own, as clients start their servers."""
+    prepare_streams()
+    parser = argparse.ArgumentParser(
+        prog="mob-rpc", description="Serve JSON-RPC, one message a line.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action=_Version)
+    parser.set_defaults(module="mob.cli.rpc")
+    rpc_flags(parser)
+    return _run(parser.parse_args(argv))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         command: Callable[[argparse.Namespace], int] = importlib.import_module(arguments.module).command
         code = command(arguments)
@@ -77,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     new = add("new", "Write a team file that runs.")
     new.add_argument("name", metavar="NAME", help="the team's id; the file is NAME.toml in this directory")
     _rehearse_flags(add("rehearse", "Serve a rehearsed provider for any client in any language."))
+    serve_flags(add("serve", "Serve a team to other programs: OpenAI-compatible, REST, live sockets and JSON-RPC."))
+    rpc_flags(add("rpc", "Serve JSON-RPC, one message a line, on the standard streams or a port."))
     return parser
 
 

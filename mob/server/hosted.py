@@ -32,7 +32,7 @@ HostedState = Literal["stopped", "running", "failed", "ended"]
 Open = Callable[["HostedMob"], AbstractAsyncContextManager[Mob]]
 
 
-@define(eq=False, slots=True)
+@define(eq=False, slots=True, repr=False)
 class HostedMob:
     """A mob of this server. `hidden`: it holds one stand-alone session and is in no list of mobs.
 
@@ -50,6 +50,8 @@ class HostedMob:
     labels: Mapping[str, str] = field(factory=dict)
     began: bool = False
     """Whether its run is in the store already, so that starting it goes on with it."""
+    tried: bool = False
+    """Whether starting it was tried and failed."""
     state: HostedState = "stopped"
     reason: str = ""
     _mob: Mob | None = None
@@ -122,11 +124,15 @@ class HostedMob:
                 raise
             self._failed(error)
         finally:
+            self.tried = True
             self._mob = None
             if self.state == "running":
                 self.state = "stopped"
             self._gone.set()
 
     def _failed(self, error: Exception) -> None:
-        self.state, self.reason = "failed", f"{type(error).__name__}: {error}"
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        self.state, self.reason = "failed", f"{type(cause).__name__}: {cause}"
         _log.error("the mob %s ended by itself", self.mob_id, exc_info=error)

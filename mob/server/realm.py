@@ -206,12 +206,16 @@ class Realm:
             rehearse=settings.rehearse,
             store=self.store,
             run_id=hosted.run_id,
-            resume=hosted.began,
+            resume=hosted.began or await self._is_in_store(hosted),
             seed=settings.seed,
             faults=settings.faults,
             environ=os.environ if settings.environ is None else settings.environ,
         ) as mob:
             yield mob
+
+    async def _is_in_store(self, hosted: HostedMob) -> bool:
+        """Whether an earlier start that failed has left a beginning of this run: then that is gone on with."""
+        return hosted.tried and any(run.run_id == hosted.run_id for run in await self.store.runs())
 
 
 def members_of(hosted: HostedMob) -> Sequence[str]:
