@@ -3,7 +3,8 @@
 Theory. A turn holds the one slot from its admission to its commit, whether it came by the mailbox or over a live
 channel, and whoever else wants a turn waits in line. The states, and what moves them:
 
-    free ──admit──> running ──commit──> free            the turn is durable, then the slot is free, then it is told
+    free ──admit──> running, and it is told
+                    running ──commit──> free            the turn is durable, then the slot is free, then it is told
                     running ──abandon──> free           nothing is written, and the turn is not counted
 
 A request for an answer is let through by the budget before it is sent and settled when it ended. What a turn leaves
@@ -22,7 +23,7 @@ from mob.definition.model import ModelCapabilities
 from mob.history.items import Cause, Turn
 from mob.history.rows import TranscriptFilled, TurnRow
 from mob.sessions.budget import BudgetMeter, Reservation
-from mob.sessions.events import RunEvent, TurnEnded
+from mob.sessions.events import RunEvent, TurnBegan, TurnEnded
 from mob.sessions.journal import Journal
 from mob.sessions.pricing import ceiling, priced
 from mob.values import NO_USAGE, Usage
@@ -76,6 +77,14 @@ class TurnDesk:
             self._slot.release()
             raise
         self._running = cause
+        self._publish(
+            TurnBegan(
+                member=self._journal.history.member,
+                cause=cause.kind,
+                origin=cause.origin,
+                message_id=cause.message_id,
+            )
+        )
 
     async def reserve(self, input_bytes: int) -> None:
         """Let a request of this size through, waiting for others in flight where need be. BudgetExceeded."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from attrs import field, fields, frozen
 
-from mob.history.items import Timings, TurnStatus
+from mob.history.items import CauseKind, Timings, TurnStatus
 from mob.values import Continuity, Fidelity, Recovery, ToolStatus, Usage, Via
 
 
@@ -176,6 +176,20 @@ class AnswerInterrupted(RunEvent):
     generated_ms: int
     heard_ms: int
     fidelity: Fidelity
+
+
+@frozen(slots=True, kw_only=True)
+class TurnBegan(RunEvent):
+    """A turn has its place: what the member does from here until it is committed belongs to it.
+
+    `cause` and `origin` (printed as `from`) say why, `message_id` what it answers. A turn that comes to nothing is not
+    committed; the next one begins all the same.
+    """
+
+    type: ClassVar[str] = "turn_started"
+    cause: CauseKind
+    origin: str | None = field(default=None, metadata={"json": "from"})
+    message_id: str | None = None
 
 
 @frozen(slots=True, kw_only=True)
