@@ -68,6 +68,20 @@ def decode(data: bytes, *, where: str = "row") -> Row:
     return row
 
 
+def as_json(value: object) -> dict[str, Any]:
+    """A part of a row as it stands in the log (a Turn, an Item, a Usage), or any other record made of such parts."""
+    body: dict[str, Any] = _converter(detailed=False).unstructure(value)
+    return body
+
+
+def from_json(body: object, cls: Any, *, where: str) -> Any:
+    """The inverse of `as_json`, as strict as `decode`. ValueError; its message has the path, which begins `where`."""
+    try:
+        return _converter(detailed=False).structure(body, cls)
+    except Exception:  # whatever is wrong with it, the careful converter says where
+        raise ValueError("; ".join(_problems(body, cls, where))) from None
+
+
 def _row_type(body: dict[str, Any], where: str) -> type[Row]:
     kind = body.get("kind")
     cls = _ROW_TYPES.get(kind) if isinstance(kind, str) else None
@@ -77,11 +91,15 @@ def _row_type(body: dict[str, Any], where: str) -> type[Row]:
 
 
 def _corrupt(body: dict[str, Any], cls: type[Row], where: str) -> StoreCorrupt:
+    return StoreCorrupt(f"{where}: " + "; ".join(_problems(body, cls, cls.kind)))
+
+
+def _problems(body: object, cls: Any, path: str) -> list[str]:
+    """The first things that are wrong with it, each with where."""
     try:
         _converter(detailed=True).structure(body, cls)
     except Exception as error:
-        problems = transform_error(error, path=cls.kind, format_exception=_say)
-        return StoreCorrupt(f"{where}: " + "; ".join(problems[:3]))
+        return transform_error(error, path=path, format_exception=_say)[:3]
     raise AssertionError("the two converters disagree")
 
 
