@@ -170,8 +170,8 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-_OWN_EVENTS: list[type[RunEvent]] = _named_in(run_events, RunEvent)
-_RUN_EVENTS = {cls.type: cls for cls in (StreamLagged, *_OWN_EVENTS)}
+_EVENTS: list[type[RunEvent]] = [StreamLagged, *_named_in(run_events, RunEvent)]
+_RUN_EVENTS = {cls.type: cls for cls in _EVENTS}
 _LIVE_NAMES = {cls: _snake(cls.__name__) for cls in _named_in(live_events, LiveEvent)}
 _LIVE_EVENTS = {name: cls for cls, name in _LIVE_NAMES.items()}
 _ERRORS = {cls.code: cls for cls in _named_in(errors, MobError)}
