@@ -43,6 +43,9 @@
         ├── SessionBusy        it is in a turn, and this cannot wait
         ├── ChannelUnknown
         ├── ConfigConflict     the configuration was changed by somebody else meanwhile
+        ├── CapabilityUnavailable  a known thing that this server does not do
+        ├── StaleCursor        a place in a log that this log does not have
+        ├── DuplicateRequest   the same key again, for something else
         └── DoorFull           as many of something as a door allows
 
 `code` is stable and meant for programs; the message says what happened, where, and what to do.
@@ -413,6 +416,36 @@ class ConfigConflict(DoorError):
     def __init__(self, message: str, *, generation: int) -> None:
         super().__init__(message)
         self.generation = generation
+
+
+class CapabilityUnavailable(DoorError):
+    """A field or a value that is understood, and that this server cannot honour: to pass over it would be a lie.
+
+    `field` is the path of what was asked for.
+    """
+
+    code = "capability_unavailable"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class StaleCursor(DoorError):
+    """The caller has read up to a row that this log does not have. `watermark` is the last row there is."""
+
+    code = "stale_cursor"
+
+    def __init__(self, message: str, *, requested: int, watermark: int) -> None:
+        super().__init__(message)
+        self.requested = requested
+        self.watermark = watermark
+
+
+class DuplicateRequest(DoorError):
+    """This idempotency key was used already, for something else. Nothing was done."""
+
+    code = "duplicate_request"
 
 
 class DoorFull(DoorError):

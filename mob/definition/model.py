@@ -202,13 +202,13 @@ class MobDefinition:
 
     @property
     def entry_member(self) -> str:
-        """Who gets the human first: `entry`, else the orchestrator's member, else the first member."""
+        """Who gets the human first: `entry`, else the orchestrator's member, else the first member, else "": nobody."""
         if self.entry is not None:
             return self.entry
         for identity, member in self.members.items():
             if member.profile == self.orchestrator:
                 return identity
-        return next(iter(self.members))
+        return next(iter(self.members), "")
 
     def profile_of(self, identity: str) -> Profile:
         """The member's profile with the member's own keys laid over it. KeyError for an unknown identity."""

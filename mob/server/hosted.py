@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Literal
+from typing import Any, Literal
 
 import trio
 from attrs import define, field
@@ -48,6 +48,8 @@ class HostedMob:
     hidden: bool = False
     document: Mapping[str, object] | None = None
     labels: Mapping[str, str] = field(factory=dict)
+    kept: dict[str, Any] = field(factory=dict)
+    """What doors keep about this mob while the server runs, by their own name."""
     began: bool = False
     """Whether its run is in the store already, so that starting it goes on with it."""
     tried: bool = False

@@ -81,9 +81,11 @@ class MemoryStore:
             for run in self._runs.values()
         )
 
-    def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
+    def read_run(
+        self, run_id: str, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()
+    ) -> AsyncIterator[Stored]:
         """The run's rows as of the first, in order. RunUnknown, when the first is asked for."""
-        return _reader(lambda: self._known(run_id), member=member, after=0, kinds=())
+        return _reader(lambda: self._known(run_id), member=member, after=after, kinds=kinds)
 
     def _known(self, run_id: str) -> _Run:
         try:

@@ -66,6 +66,8 @@ class Store(Protocol):
         """All runs, oldest first. Needs no lock."""
         ...
 
-    def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
-        """Read a run without opening it for writing. RunUnknown."""
+    def read_run(
+        self, run_id: str, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()
+    ) -> AsyncIterator[Stored]:
+        """Read a run without opening it for writing; see RunLog.read. RunUnknown."""
         ...

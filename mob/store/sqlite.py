@@ -101,12 +101,13 @@ class SqliteStore:
             RunInfo(line.run_id, line.mob, line.started_at, line.rows, line.turns, line.stopped) for line in lines
         )
 
-    def read_run(self, run_id: str, *, member: str | None = None) -> AsyncIterator[Stored]:
-        """The run's rows as of the first, in order. RunUnknown; StoreCorrupt names the row that cannot be read."""
-        return self.read_rows(run_id, member=member, after=0, kinds=())
+    def read_run(
+        self, run_id: str, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()
+    ) -> AsyncIterator[Stored]:
+        """The run's rows after `after`, in order; of one member, of some kinds, or all.
 
-    def read_rows(self, run_id: str, *, member: str | None, after: int, kinds: Sequence[str]) -> AsyncIterator[Stored]:
-        """The run's rows after `after`; of one member, of some kinds, or all. See `read_run`."""
+        RunUnknown; StoreCorrupt names the row that cannot be read.
+        """
         _check_run_id(run_id)
         return RowReader(_Reading(self, run_id, member, kinds, after).fetch)
 
@@ -163,7 +164,7 @@ class SqliteLog:
 
     def read(self, *, member: str | None = None, after: int = 0, kinds: Sequence[str] = ()) -> AsyncIterator[Stored]:
         """The durable rows after `after`, in order, as of the first read; of one member, of some kinds, or all."""
-        return self._store.read_rows(self._run_id, member=member, after=after, kinds=kinds)
+        return self._store.read_run(self._run_id, member=member, after=after, kinds=kinds)
 
     def statistics(self) -> WriterStatistics:
         """What was written since the run was opened."""

@@ -32,6 +32,8 @@ async def rows_are_numbered_from_one_without_gaps(store):
         assert second[0].row == turn_row(1)
         assert await collect(log.read()) == [*first, *second]
     assert await collect(store.read_run("r1")) == [*first, *second]
+    assert await collect(store.read_run("r1", after=2)) == list(second[1:])
+    assert await collect(store.read_run("r1", after=1, kinds=["turn"])) == [second[0], second[2]]
 
 
 async def an_append_of_nothing_is_nothing(store):
