@@ -38,6 +38,7 @@
         ├── TokenRefused       a single-use token that is unknown, spent, expired or somebody else's
         ├── MobUnknown
         ├── MobExists
+        ├── ModelUnknown       no member has this name, by which a client called it as a model
         ├── SessionUnknown
         ├── SessionIdle        the session was never started
         ├── SessionBusy        it is in a turn, and this cannot wait
@@ -382,6 +383,12 @@ class MobExists(DoorError):
     """This server has a mob of this id already."""
 
     code = "mob_exists"
+
+
+class ModelUnknown(DoorError):
+    """No member of this server has this name. The word is OpenAI's, whose clients know it."""
+
+    code = "model_not_found"
 
 
 class SessionUnknown(DoorError):
