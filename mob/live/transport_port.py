@@ -116,6 +116,10 @@ class Transport(Protocol):
         """
         ...
 
+    async def wait_sent(self) -> None:
+        """Wait until nothing waits to be sent: for who sends much, and may wait. Raises TransportClosed at the end."""
+        ...
+
     def ping_nowait(self) -> None:
         """Ask the peer for a sign of life; its pong moves `last_received`. Nothing when the connection has ended."""
         ...

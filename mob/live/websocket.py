@@ -226,6 +226,14 @@ class WebSocketTransport:
             self._commit(self._protocol.data_to_send())
             self._push()
 
+    async def wait_sent(self) -> None:
+        """See Transport.wait_sent. It is the writer who sends."""
+        await trio.lowlevel.checkpoint()
+        while (ending := self._ending or self._leaving) is None and self._work():
+            await self._progress.park()
+        if ending is not None:
+            raise self._closed(ending)
+
     def ping_nowait(self) -> None:
         """See Transport.ping_nowait. While something waits to be sent, a pong could not come in time: no ping."""
         if self._ending is None and self._leaving is None and not self._mute and not self._work():
