@@ -25,7 +25,8 @@ Headers = Sequence[tuple[str, str]]
 
 @frozen(slots=True)
 class HttpBounds:
-    """What a connection may take: bytes of a body, seconds of silence, seconds from a request's first byte to its last.
+    """What a connection may take: bytes of a body, seconds of silence (of the client, or of one that takes nothing),
+    seconds from a request's first byte to its last.
 
     The head has `MAX_HEAD_BYTES`.
     """
@@ -83,9 +84,10 @@ class HttpReply:
     `always` are headers that go with it, whatever it turns out to be.
     """
 
-    def __init__(self, connection: h11.Connection, stream: trio.abc.Stream) -> None:
+    def __init__(self, connection: h11.Connection, stream: trio.abc.Stream, *, write_s: float = IDLE_S) -> None:
         self._connection = connection
         self._stream = stream
+        self._write_s = write_s
         self.status: int | None = None
         self.always: Headers = ()
 
@@ -117,10 +119,54 @@ class HttpReply:
         """No more chunks."""
         await self._send(h11.EndOfMessage())
 
+    async def while_there(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work`, and cancel it when the client hangs up or closes its half: BrokenResourceError then.
+
+        For answers that take long. What the client sends meanwhile is kept for its turn; one that sends more than a
+        request's head is not listened to any more, and so is found gone only when the answer is written.
+        """
+        failure: Exception | None = None
+        gone = False
+
+        async def watch() -> None:
+            nonlocal gone
+            await self._until_gone()
+            gone = True
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            try:
+                await work()
+            except Exception as error:  # kept aside, so that it does not come out of the nursery as a group
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if gone:
+            raise trio.BrokenResourceError("the client hung up before its answer was whole")
+
+    async def _until_gone(self) -> None:
+        ahead = 0
+        while ahead <= MAX_HEAD_BYTES:
+            try:
+                data = await self._stream.receive_some(_READ_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            self._connection.receive_data(bytes(data))
+            if not data:
+                return
+            ahead += len(data)
+        await trio.sleep_forever()
+
     async def _send(self, *events: h11.Event) -> None:
         data = b"".join(self._connection.send(event) or b"" for event in events)
-        if data:
+        if not data:
+            return
+        with trio.move_on_after(self._write_s) as patience:
             await self._stream.send_all(data)
+        if patience.cancelled_caught:
+            raise trio.BrokenResourceError(f"the client took nothing for {self._write_s:g} s")
 
 
 HttpHandler = Callable[[HttpRequest, HttpReply], Awaitable[None]]
@@ -131,7 +177,7 @@ async def serve_http(stream: trio.abc.Stream, handler: HttpHandler, bounds: Http
     bounds = bounds or HttpBounds()
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     while True:
-        reply = HttpReply(connection, stream)
+        reply = HttpReply(connection, stream, write_s=bounds.idle_s)
         try:
             request = await _Reader(connection, stream, bounds).next_request()
             if request is None:

@@ -108,6 +108,78 @@ async def test_a_request_that_trickles_in_is_let_go(autojump_clock):
     assert 20 <= trio.current_time() < 25
 
 
+async def test_work_for_a_client_that_hangs_up_is_cancelled_and_the_connection_ends(autojump_clock):
+    client, server = trio.testing.memory_stream_pair()
+    ended = []
+
+    async def slow(_: HttpRequest, reply: HttpReply) -> None:
+        async def work() -> None:
+            try:
+                await trio.sleep(100)
+            finally:
+                ended.append(trio.current_time())
+
+        await reply.while_there(work)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang_up_after, client, 3)
+        with pytest.raises(trio.BrokenResourceError):
+            await serve_http(server, slow)
+    assert ended == [3]
+
+
+async def hang_up_after(client, seconds) -> None:
+    await client.send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    await trio.sleep(seconds)
+    await client.aclose()
+
+
+async def test_what_comes_while_an_answer_is_worked_at_is_the_next_request(autojump_clock):
+    client, server = trio.testing.memory_stream_pair()
+
+    async def slow(request: HttpRequest, reply: HttpReply) -> None:
+        async def work() -> None:
+            await trio.sleep(1)
+            await echo(request, reply)
+
+        await reply.while_there(work)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_http, server, slow)
+        await client.send_all(POST)
+        await trio.sleep(0.5)
+        await client.send_all(POST)
+        received = b""
+        while received.count(b'"body": "hi"') < 2:
+            received += bytes(await client.receive_some(65536))
+        assert received.count(b"HTTP/1.1 200") == 2
+        assert trio.current_time() == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_long_work_raises_comes_out_bare():
+    client, server = trio.testing.memory_stream_pair()
+
+    async def failing(_: HttpRequest, reply: HttpReply) -> None:
+        async def work() -> None:
+            raise ValueError("odd")
+
+        await reply.while_there(work)
+
+    await client.send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    with pytest.raises(ValueError, match="odd"):
+        await serve_http(server, failing)
+
+
+async def test_a_client_that_takes_nothing_is_let_go(autojump_clock):
+    client, server = trio.testing.memory_stream_pair()
+    server.send_stream.send_all_hook = trio.sleep_forever
+    await client.send_all(POST)
+    with pytest.raises(trio.BrokenResourceError, match="took nothing"):
+        await serve_http(server, echo, HttpBounds(idle_s=7))
+    assert trio.current_time() == 7
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_law_26_any_bytes_are_answered_or_dropped(pieces):
