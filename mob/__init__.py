@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         UserTranscript as UserTranscript,
         UserTranscriptDelta as UserTranscriptDelta,
     )
+    from mob.live.ports import ChannelOptions as ChannelOptions
     from mob.sessions.mailbox import Answer as Answer
     from mob.sessions.tools import ToolContext as ToolContext
     from mob.store.memory import MemoryStore as MemoryStore
@@ -109,6 +110,7 @@ _HOMES = {
         "LiveEvent ResponseDone SpeechStarted SpeechStopped Text TextDelta ToolCall ToolFinished TurnCommitted "
         "UserTranscript UserTranscriptDelta"
     ),
+    "mob.live.ports": "ChannelOptions",
     "mob.sessions.mailbox": "Answer",
     "mob.sessions.tools": "ToolContext",
     "mob.store.memory": "MemoryStore",

@@ -107,6 +107,7 @@ class Answering:
         turn = next((turn for turn in line.all() if turn.cut is None and turn.failure is None), None)
         if turn is None:
             turn = line.new(Cause("idle"))
+        line.release(turn)
         if turn.want == "answer":
             turn.want = None
         return turn

@@ -23,10 +23,11 @@ from mob.live.connection import ConnectionStatistics, Connector, WebSocketConnec
 from mob.live.events import AudioDelta, LiveEvent
 from mob.live.machine import ChannelMachine, MachineStatistics
 from mob.live.network import Endpoint, Network
-from mob.live.ports import ChannelOptions, Prompt, SessionPort
+from mob.live.overrides import misfit
+from mob.live.ports import ChannelLimits, ChannelOptions, Prompt, SessionPort
 from mob.live.pump import Pump, Waiter
 from mob.live.watchdog import Watchdog
-from mob.values import Continuity, Image, ToolSchema
+from mob.values import Continuity, Image, Modality, ToolSchema
 
 
 @frozen(slots=True)
@@ -59,12 +60,15 @@ class LiveChannel:
 
         `watchdog` runs elsewhere, one for all channels.
 
-        NotRealtime when the model's wire is not one of ours.
+        NotRealtime when the model's wire is not one of ours; UsageError when it cannot do what the options ask for.
         """
-        limits = options.limits
+        limits = options.limits or ChannelLimits()
+        wrong = misfit(model, voice=options.voice, output=options.output, turn_detection=options.turn_detection)
+        if wrong is not None:
+            raise UsageError(f"the channel cannot be opened so: {wrong}")
         self._port = port
         self._ids = ids
-        self._options = options
+        self._keep_closed_s = limits.keep_closed_s
         self._machine = ChannelMachine(channel_id=ids.new("live"), ids=ids, model=model, tools=port, options=options)
         self._pump = Pump(
             self._machine,
@@ -152,8 +156,20 @@ class LiveChannel:
             self._pump.send_audio(bytes(pcm))
 
     async def send_text(self, text: str) -> None:
-        """A typed user turn: it interrupts a spoken answer and is answered at once. LiveRejected, LiveClosed."""
+        """A typed user turn: it interrupts a spoken answer and is answered at once. LiveRejected, LiveClosed.
+
+        Without `auto_respond` it interrupts nothing and waits for `respond`.
+        """
         await self._tell(inputs.SendText(text))
+
+    async def respond(self, output: Modality | None = None, instructions: str | None = None) -> None:
+        """Ask for an answer to what the user has said so far; with nothing to answer, to the conversation as it is.
+
+        For channels opened with `auto_respond` False. It waits its place in line. `output` None: as the turn's
+        `commit` or the channel has it. `instructions` stand in the place of the session's, for this turn only.
+        LiveRejected (not_ready), LiveClosed.
+        """
+        await self._tell(inputs.Respond(output, instructions))
 
     async def send_image(self, image: Image) -> None:
         """A picture (PNG or JPEG) that goes with the user's next turn. LiveRejected, LiveClosed."""
@@ -250,7 +266,7 @@ class LiveChannel:
 
     async def __anext__(self) -> LiveEvent:
         """The next event. After the end, the events that were not read yet, for `keep_closed_s`; then it stops."""
-        if trio.current_time() > self._pump.ended_at + self._options.limits.keep_closed_s:
+        if trio.current_time() > self._pump.ended_at + self._keep_closed_s:
             self._pump.buffer.clear()
         event = await self._pump.buffer.get()
         if event is None:

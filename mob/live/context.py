@@ -15,6 +15,7 @@ from mob.history.heard import SpeechRate
 from mob.ids import Ids
 from mob.live.effects import Effect, Publish, Send
 from mob.live.events import ChannelError, LiveEvent
+from mob.live.overrides import Overrides
 from mob.live.playback import Receipts
 from mob.live.ports import ChannelLimits
 from mob.providers.commands import SessionConfig, WireCommand
@@ -70,6 +71,8 @@ class Context:
     model: ModelCapabilities
     tools: ToolPolicy
     wall_offset: float = 0.0
+    overrides: Overrides = field(factory=Overrides)
+    seed_max_chars: int | None = None
     config: SessionConfig = field(factory=SessionConfig)
     now: float = 0.0
     epoch: int = 0

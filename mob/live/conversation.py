@@ -4,16 +4,12 @@ Theory. Inputs change the line (a turn is added, an answer is wanted, something 
 now may, until nothing may: the head of the line is asked for, a running turn's input is put to the provider, its answer
 is asked for, a finished turn is committed and the next one comes up. So no rule about *when* stands anywhere else.
 
-What gives way to what: speech and typed text cut a spoken answer; a written answer is let finish (it is cut only by an
-explicit interruption); a prompt of another member waits for everything before it. A turn that only waits for its tools
-is not cut by a sound, but by the user's next committed turn.
+A prompt of another member waits for everything before it; what the user says, and what gives way to it: `user.py`.
 """
 
 from __future__ import annotations
 
 from mob.errors import LiveClosed, LiveRejected, MobError, TurnTimedOut
-from mob.history.items import Cause, UserMessage
-from mob.live import events
 from mob.live.answering import Answering
 from mob.live.calls import Calls
 from mob.live.context import DRAIN_GRACE_S, Context
@@ -25,9 +21,10 @@ from mob.live.responses import Responses
 from mob.live.seeding import item_commands
 from mob.live.transcripts import Transcripts
 from mob.live.turns import LiveTurn, TurnLine
+from mob.live.user import UserTurns
 from mob.providers.commands import AppendAudio, CommitInput
 from mob.providers.events import ItemAdded, ProviderFault
-from mob.values import Image, Modality
+from mob.values import Modality
 
 
 class Conversation:
@@ -42,29 +39,15 @@ class Conversation:
         self.interruption = Interruption(context, self.responses, self.calls)
         self.answering = Answering(context, self.line, self.responses, self.calls, self.interruption)
         self.transcripts = Transcripts(context, self.line, self.listening)
+        self.user = UserTurns(context, self.line, self.listening, self.responses, self.interruption, self.transcripts)
         self.committing: dict[str, None] = {}
-        self.closing = False
-        self._images: list[UserMessage] = []
 
-    # -- what the client says --------------------------------------------------------------------------------------
-
-    def text(self, text: str) -> None:
-        """A typed user turn."""
-        if not text.strip():
-            raise LiveRejected("there is nothing in this text; send some words", reason="empty_text")
-        self._give_way("typed")
-        turn = self._new_turn(Cause("text"))
-        turn.reducer.give(UserMessage(self.context.ids.new("item"), text))
-        turn.wants("answer")
-
-    def image(self, image: Image) -> None:
-        """A picture, kept for the next turn."""
-        self._images.append(UserMessage(self.context.ids.new("item"), "", images=(image,)))
+    # -- what the session and the client do ---------------------------------------------------------------------------
 
     def prompt(self, turn_id: str, prompt: Prompt) -> None:
         """A turn that the session puts."""
         output: Modality | None = "text" if prompt.output == "text" else "audio" if prompt.output == "audio" else None
-        turn = self._new_turn(prompt.cause, turn_id=turn_id, output=output)
+        turn = self.line.new(prompt.cause, turn_id=turn_id, output=output)
         for item in prompt.items:
             turn.reducer.give(item)
         turn.wants("answer")
@@ -110,65 +93,6 @@ class Conversation:
         elif turn.first_played is None:
             turn.first_played = self.context.now
 
-    # -- what the user says ----------------------------------------------------------------------------------------
-
-    def speech_started(self, item_id: str | None) -> None:
-        """The provider hears the user: the human's turn to speak."""
-        self.listening.speaking = True
-        self.context.publish(events.SpeechStarted, item_id=item_id)
-        turn = self.line.current
-        if turn is None or turn.cut is not None or self.responses.text_only(turn):
-            return
-        turn.playback.advance(self.context.now)
-        if self.responses.serves(turn) or not turn.playback.drained:
-            vendor = self.context.config.turn_detection.interrupt_response and self.responses.state == "active"
-            self.interruption.cut(turn, "speech", vendor_cancels=vendor)
-
-    def speech_stopped(self, item_id: str | None) -> None:
-        """The user has stopped."""
-        self.context.publish(events.SpeechStopped, item_id=item_id)
-
-    def input_committed(self, item_id: str, previous: str | None) -> None:
-        """The user's speech is an item now: a turn, unless it goes on with one that is waiting."""
-        if self.transcripts.knows(item_id):
-            self.context.count("duplicate_items")
-            return
-        self.listening.committed(item_id)
-        turn = self._turn_spoken()
-        turn.revoicing = False
-        turn.began, turn.began_wall = self.context.now, self.context.wall
-        turn.reducer.give(UserMessage(item_id, "", spoken=True, transcript="pending"), previous=previous)
-        turn.placed[item_id] = self.context.epoch
-        self.transcripts.expect(item_id)
-        turn.wants("answer")
-
-    def _turn_spoken(self) -> LiveTurn:
-        """The turn of speech that was just committed: one that is said again, one that has not begun, or a new one."""
-        turns = self.line.all()
-        for turn in turns:
-            if turn.revoicing:
-                return turn
-        if turns and turns[-1].state != "running" and turns[-1].cause.kind == "speech" and turns[-1].want:
-            return turns[-1]
-        self._give_way("speech")
-        return self._new_turn(Cause("speech"))
-
-    def _give_way(self, reason: str) -> None:
-        """The human takes a turn: a spoken answer is cut, anything written is let finish."""
-        turn = self.line.current
-        if turn is not None and turn.state == "running" and not self.responses.text_only(turn):
-            self.interruption.cut(turn, reason)
-
-    def _new_turn(self, cause: Cause, *, turn_id: str | None = None, output: Modality | None = None) -> LiveTurn:
-        if self.closing:
-            raise LiveClosed("the channel is closing; nothing more can be said on it", reason="closing")
-        turn = self.line.new(cause, turn_id=turn_id, output=output)
-        if turn.by_human:
-            for image in self._images:
-                turn.reducer.give(image)
-            self._images.clear()
-        return turn
-
     # -- what the session says -------------------------------------------------------------------------------------
 
     def admitted(self, turn_id: str) -> None:
@@ -203,7 +127,7 @@ class Conversation:
             return
         self.answering.follow_up(turn)
         quiet = self.line.current is None and not self.line.waiting and not self.listening.uncommitted
-        if turn.cut is not None and turn.by_human and quiet and not self.closing and turn not in self.line.all():
+        if turn.cut is not None and turn.by_human and quiet and not self.line.closing and turn not in self.line.all():
             # A call that outlived its turn has ended, and nobody is speaking: the human is told what came of it.
             self.line.new(turn.cause).wants("follow_up")
 
@@ -249,13 +173,23 @@ class Conversation:
         elif purpose == "commit" or fault.code == "input_audio_buffer_commit_empty":
             self.listening.commit_refused()
             self.context.report(fault.code, fault.message, fault.recovery)
-        elif purpose == "input" and self.line.current is not None:
-            self.line.current.fail(f"the provider refused what was said: {fault.code}: {fault.message}")
-            self.context.report(fault.code, fault.message, fault.recovery)
+        elif purpose == "input":
+            self._input_refused(fault)
         elif fault.recovery == "benign":
             self.context.count("benign_faults")
         else:
             self.context.report(fault.code, fault.message, fault.recovery)
+
+    def _input_refused(self, fault: ProviderFault) -> None:
+        """The provider does not take an item: its turn has failed, or goes on without it while it is held."""
+        turn = next((turn for turn in self.line.all() if fault.ref in turn.input_refs), None)
+        if turn is not None and turn is self.line.held:
+            turn.reducer.retract(turn.input_refs[fault.ref or ""])
+            if not turn.reducer.given:
+                self.line.remove(turn)
+        elif turn is not None:
+            turn.fail(f"the provider refused what was said: {fault.code}: {fault.message}")
+        self.context.report(fault.code, fault.message, fault.recovery)
 
     # -- the connection --------------------------------------------------------------------------------------------
 
@@ -272,7 +206,7 @@ class Conversation:
         self.transcripts.disconnected()
         for turn in self.line.all():
             idle = turn.want is None and not turn.open_calls and not turn.audible
-            if idle and turn.cut is None and turn.failure is None:
+            if idle and turn is not self.line.held and turn.cut is None and turn.failure is None:
                 turn.wants("follow_up" if turn.begun else "answer")
 
     def connected(self) -> None:
@@ -322,9 +256,10 @@ class Conversation:
 
     def close(self) -> None:
         """Nothing more begins. What runs is cut, what the human said and nobody answered is kept."""
-        self.closing = True
+        self.line.closing = True
         error = LiveClosed("the channel was closed before this turn could run", reason="closed")
         for turn in self.line.all():
+            self.line.release(turn)
             if turn.state == "waiting" and not turn.by_human:
                 self._drop(turn, error)
             else:
@@ -337,6 +272,12 @@ class Conversation:
 
     def advance(self) -> None:
         """Let everything happen that may."""
+        self.user.advance()
+        self._advance_line()
+        if self.line.held is not None and self.context.ready:
+            self._put(self.line.held)
+
+    def _advance_line(self) -> None:
         while (turn := self._head()) is not None and turn.state == "running":
             if not self._finished(turn):
                 if self.context.ready and turn.cut is None and turn.failure is None:
@@ -359,7 +300,9 @@ class Conversation:
         for item in turn.reducer.given:
             if turn.placed.get(item.id) != self.context.epoch and not turn.revoicing:
                 turn.placed[item.id] = self.context.epoch
-                for command in item_commands(item, item.id, self.context.new_ref("input")):
+                ref = self.context.new_ref("input")
+                turn.input_refs[ref] = item.id
+                for command in item_commands(item, item.id, ref):
                     self.context.send(command)
         self.calls.place(turn)
 

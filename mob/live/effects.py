@@ -28,9 +28,13 @@ class HangUp:
 
 @frozen(slots=True)
 class NeedSeed:
-    """Ask the session what a new connection is told; answer with SeedReady, at once."""
+    """Ask the session what a new connection is told; answer with SeedReady, at once.
+
+    `max_chars` bounds what is told of the past.
+    """
 
     epoch: int
+    max_chars: int | None = None
 
 
 @frozen(slots=True)

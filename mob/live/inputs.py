@@ -14,16 +14,27 @@ from mob.errors import MobError, ProviderError
 from mob.history.items import ToolResult
 from mob.live.ports import Prompt, Seed
 from mob.providers.events import WireEvent
-from mob.values import Image, ToolSchema
+from mob.values import Image, Modality, ToolSchema
 
 # -- the client ----------------------------------------------------------------------------------------------------
 
 
 @frozen(slots=True)
 class SendText:
-    """The human typed this: a user turn, answered at once. It interrupts speech."""
+    """The human typed this: a user turn, answered at once (it then interrupts speech), or when `Respond` says so."""
 
     text: str
+
+
+@frozen(slots=True)
+class Respond:
+    """Answer what the user has said and nobody was asked to answer; or, without that, the conversation as it is.
+
+    `output` None: as that turn or the channel has it. `instructions` stand in the place of the session's, in this turn.
+    """
+
+    output: Modality | None = None
+    instructions: str | None = None
 
 
 @frozen(slots=True)
@@ -204,6 +215,7 @@ class Tick:
 
 Input = (
     SendText
+    | Respond
     | PutPrompt
     | Withdraw
     | SendImage

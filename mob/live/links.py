@@ -34,7 +34,7 @@ from mob.live.ports import Seed
 from mob.live.seeding import Seeding
 from mob.providers.commands import Configure, SessionConfig
 from mob.providers.events import ItemAdded, ProviderFault, SessionConfigured, SessionExpiring, SessionOpened, WireEvent
-from mob.values import Continuity, ToolSchema
+from mob.values import Continuity
 
 ChannelState = Literal["connecting", "seeding", "ready", "reopening", "closing", "closed"]
 LinkMove = Literal["greeted", "confirmed", "lost", "replaced", "ended", "settled"]
@@ -81,24 +81,6 @@ class Link:
         return self.greeted and self.configured
 
 
-@define(slots=True)
-class Overrides:
-    """What `refresh` has changed; None: nothing. It is laid over every later seed's configuration."""
-
-    instructions: str | None = None
-    tools: tuple[ToolSchema, ...] | None = None
-    voice: str | None = None
-
-    def over(self, config: SessionConfig) -> SessionConfig:
-        """The configuration with the changes."""
-        return evolve(
-            config,
-            instructions=config.instructions if self.instructions is None else self.instructions,
-            tools=config.tools if self.tools is None else self.tools,
-            voice=config.voice if self.voice is None else self.voice,
-        )
-
-
 class Links:
     """The state of the channel and its links. What is said on them is the conversation's affair."""
 
@@ -108,7 +90,7 @@ class Links:
         self.state: ChannelState = "connecting"
         self.link: Link | None = None
         self.standby: Link | None = None
-        self.overrides = Overrides()
+        self._base: SessionConfig | None = None
         self.continuity: Continuity = "fresh"
         self.close_reason: str | None = None
         self.failure: ProviderError | None = None
@@ -201,23 +183,22 @@ class Links:
             self._move("greeted")
             link.deadline = context.now + context.limits.connect_timeout_s
         else:
-            context.emit(NeedSeed(link.epoch))
+            context.emit(NeedSeed(link.epoch, context.seed_max_chars))
 
     def ask_seed(self, *, settled: bool) -> None:
         """Ask for the seed of the link in use, once it is greeted and every answered turn is in the log."""
         link = self.link
         if self.state == "seeding" and link is not None and settled and not link.seed_asked:
             link.seed_asked = True
-            self._context.emit(NeedSeed(link.epoch))
+            self._context.emit(NeedSeed(link.epoch, self._context.seed_max_chars))
 
     def seed(self, epoch: int, seed: Seed) -> None:
         """What a link is to be told. A standby is configured only; it is seeded when it takes over."""
         link = self.knows(epoch)
         if link is None or not link.greeted:
             return
-        config = self.overrides.over(seed.config)
-        if link.plain:
-            config = evolve(config, params={})
+        self._base = seed.config
+        config = self._wanted(link, seed.config)
         if link is self.link:
             self._context.config = config
         if link.config != config:
@@ -225,6 +206,16 @@ class Links:
             self.configure(link, config)
         if link.seed_asked and link.seeding is None:
             self._seed_link(link, seed)
+
+    def _wanted(self, link: Link, base: SessionConfig) -> SessionConfig:
+        config = self._context.overrides.over(base)
+        return evolve(config, params={}) if link.plain else config
+
+    def reconfigure(self) -> None:
+        """The overrides have changed. A link that was not told anything yet takes them with its seed."""
+        link = self.link
+        if link is not None and link.config is not None and self._base is not None and self.open:
+            self.configure(link, self._wanted(link, self._base))
 
     def configure(self, link: Link, config: SessionConfig) -> None:
         """Tell a link what it is to be."""

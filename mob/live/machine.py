@@ -4,6 +4,7 @@ Theory. The machine is one state machine made of parts, each told at the top of 
 
     links.py          the channel's connections   connecting, seeding, ready, reopening, closing, closed
     conversation.py   the line of turns           waiting, asked, running; at most one runs
+    user.py           the user's turns            answered at once, or held until `respond`
     responses.py      the response in progress    idle, requested, active, cancelling
     calls.py          the tool calls              started, cancelling, kept, ended, told
     interruption.py   the one path of a cut       playback.py, reducer.py: what was heard, what is committed
@@ -32,7 +33,8 @@ from mob.live.conversation import Conversation
 from mob.live.effects import Effect
 from mob.live.events import AudioDelta
 from mob.live.links import ChannelState, Link, Links
-from mob.live.ports import ChannelOptions
+from mob.live.overrides import Overrides
+from mob.live.ports import ChannelLimits, ChannelOptions
 from mob.live.responses import ResponseState
 from mob.providers.commands import ClearInput, CommitInput
 from mob.providers.events import (
@@ -82,7 +84,16 @@ class ChannelMachine:
         options: ChannelOptions,
         wall_offset: float = 0.0,
     ) -> None:
-        self.context = Context(channel_id, ids, options.limits, model, tools, wall_offset=wall_offset)
+        self.context = Context(
+            channel_id,
+            ids,
+            options.limits or ChannelLimits(),
+            model,
+            tools,
+            wall_offset=wall_offset,
+            overrides=Overrides.of(options),
+            seed_max_chars=options.seed_max_chars,
+        )
         self.links = Links(self.context, ttl_s=options.ttl_s)
         self.conversation = Conversation(self.context)
         self._receipts_expected = options.audio_receipts
@@ -92,6 +103,7 @@ class ChannelMachine:
         talk = self.conversation
         return {
             inputs.SendText: self._send_text,
+            inputs.Respond: self._respond,
             inputs.PutPrompt: self._put_prompt,
             inputs.Withdraw: lambda what: talk.withdraw(what.turn_id),
             inputs.SendImage: self._send_image,
@@ -138,7 +150,7 @@ class ChannelMachine:
     def _settle(self) -> None:
         """Let everything happen that has become possible."""
         links, talk = self.links, self.conversation
-        if not links.open and not talk.closing:
+        if not links.open and not talk.line.closing:
             talk.close()
         if links.confirmed():
             talk.connected()
@@ -251,7 +263,11 @@ class ChannelMachine:
 
     def _send_text(self, what: inputs.SendText) -> None:
         self._must_be_open()
-        self.conversation.text(what.text)
+        self.conversation.user.text(what.text)
+
+    def _respond(self, what: inputs.Respond) -> None:
+        self._must_be_open()
+        self.conversation.user.respond(what)
 
     def _put_prompt(self, what: inputs.PutPrompt) -> None:
         self._must_be_open()
@@ -261,7 +277,7 @@ class ChannelMachine:
         self._must_be_open()
         if "image" not in self.context.model.input_modalities:
             raise LiveRejected(f"{self.context.model.id} takes no images", reason="unsupported")
-        self.conversation.image(what.image)
+        self.conversation.user.image(what.image)
 
     def _commit_audio(self, _: inputs.CommitInputAudio) -> None:
         self._must_be_open()
@@ -292,7 +308,7 @@ class ChannelMachine:
 
     def _refresh(self, what: inputs.Refresh) -> None:
         self._must_be_open()
-        context, links = self.context, self.links
+        context = self.context
         fixed = {
             "model": what.model is not None and what.model != context.model.id,
             "provider": what.provider is not None and what.provider != context.model.provider,
@@ -305,12 +321,11 @@ class ChannelMachine:
             raise ReopenRequired(
                 f"{', '.join(changed)} cannot change on an open channel: close it and open a new one", fields=changed
             )
-        overrides = links.overrides
+        overrides = context.overrides
         overrides.instructions = overrides.instructions if what.instructions is None else what.instructions
         overrides.tools = overrides.tools if what.tools is None else what.tools
         overrides.voice = overrides.voice if what.voice is None else what.voice
-        if context.ready and links.link is not None:
-            links.configure(links.link, overrides.over(context.config))
+        self.links.reconfigure()
 
     # -- the connection --------------------------------------------------------------------------------------------
 
@@ -345,11 +360,11 @@ class ChannelMachine:
         talk = self.conversation
         match event:
             case InputSpeechStarted(item_id=item_id):
-                talk.speech_started(item_id)
+                talk.user.speech_started(item_id)
             case InputSpeechStopped(item_id=item_id):
-                talk.speech_stopped(item_id)
+                talk.user.speech_stopped(item_id)
             case InputCommitted(item_id=item_id, previous_item_id=previous):
-                talk.input_committed(item_id, previous)
+                talk.user.committed(item_id, previous)
             case UserTranscriptPart(item_id=item_id, delta=delta):
                 talk.transcripts.part(item_id, delta)
             case UserTranscriptFinal(item_id=item_id, text=text):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
+from mob.errors import UsageError
 from mob.history.items import Cause, Item, ToolCall, ToolResult, Turn
 from mob.live.events import LiveEvent
 from mob.providers.commands import SessionConfig
-from mob.values import Continuity, Usage
+from mob.values import Continuity, Modality, TurnDetection, Usage
 
 
 @frozen(slots=True)
@@ -49,8 +50,11 @@ class SessionPort(Protocol):
         """The session's id."""
         ...
 
-    def seed(self) -> Seed:
-        """The projection to open (or reopen) with, as of now."""
+    def seed(self, max_chars: int | None = None) -> Seed:
+        """The projection to open (or reopen) with, as of now: at most so many characters of the past.
+
+        Whole turns, the newest; leaving one out makes the continuity degraded. The configuration never counts.
+        """
         ...
 
     async def admit_turn(self, cause: Cause) -> None:
@@ -134,13 +138,31 @@ class ChannelLimits:
     keep_closed_s: float = 60.0
 
 
+def _positive(options: ChannelOptions, attribute: Attribute[int | None], value: int | None) -> None:
+    if value is not None and value <= 0:
+        raise UsageError(f"{attribute.name} is a number of characters above 0, not {value}; leave it out for no bound")
+
+
 @frozen(slots=True)
 class ChannelOptions:
-    """How a channel is opened. `ttl_s` bounds its whole life; None: as long as the provider allows.
+    """How a channel is opened. What is None is as the member's profile (or the team file's limits) has it.
 
-    `audio_receipts` False: the client will never report what was played, so an answer is settled by the clock alone.
+    `ttl_s` bounds its whole life; None: as long as the provider allows. `audio_receipts` False: the client will never
+    report what was played, so an answer is settled by the clock alone. `turn_detection`, `output` and `voice` stand
+    above the profile's, `instructions` below the member's own; all of them for this channel only. `seed_max_chars`
+    bounds what the provider is told of the past, in characters. `auto_respond` False: what the user says waits until
+    `respond` asks for an answer. `barge_in` False: a sound cuts no answer, only the user's whole turn does.
+
+    UsageError: `seed_max_chars` is not above 0.
     """
 
-    limits: ChannelLimits = field(factory=ChannelLimits)
+    limits: ChannelLimits | None = None
     ttl_s: float | None = None
     audio_receipts: bool = True
+    turn_detection: TurnDetection | None = None
+    output: Modality | None = None
+    voice: str | None = None
+    instructions: str | None = None
+    seed_max_chars: int | None = field(default=None, validator=_positive)
+    auto_respond: bool = True
+    barge_in: bool = True

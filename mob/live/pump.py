@@ -208,7 +208,7 @@ class Pump:
 
     def _seed(self, effect: effects.NeedSeed) -> None:
         try:
-            seed = self._port.seed()
+            seed = self._port.seed(effect.max_chars)
         except MobError as error:
             self.feed(inputs.Fail(error.code, error.message))
             return

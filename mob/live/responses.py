@@ -132,7 +132,10 @@ class Responses:
         self.wanted, turn.want = turn.want, None
         self.ref = context.new_ref("create")
         self._paid = True
-        context.emit(RequestResponse(context.epoch, self.ref, CreateResponse(ref=self.ref, output=turn.output)))
+        context.emit(RequestResponse(context.epoch, self.ref, self._request(turn, self.ref)))
+
+    def _request(self, turn: LiveTurn, ref: str) -> CreateResponse:
+        return CreateResponse(ref=ref, output=turn.output, instructions=turn.instructions)
 
     def refused_by_session(self) -> LiveTurn | None:
         """The session does not pay: nothing was written. Gives the turn that asked."""

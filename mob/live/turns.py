@@ -4,8 +4,11 @@ Theory. A turn begins when the user's speech is committed, a text is typed, a pr
 its own accord. It waits in line; at its head it is *asked* for (the session admits one turn at a time), then it *runs*,
 and it is committed when there is nothing more to come:
 
-    waiting ──at the head──> asked ──admitted──> running ──finished──> committed
-                               └──refused──> dropped
+    held ──respond──> waiting ──at the head──> asked ──admitted──> running ──finished──> committed
+                                                 └──refused──> dropped
+
+Only where the channel does not respond by itself is a turn of the user held first; what the user says until then is
+one turn, and stands in the provider's conversation already.
 
 It is finished when no response of it is in progress, none is wanted, its calls have ended, and its speech was heard to
 the end or cut. A call that outlives the cut of its turn (`kept`) is not waited for.
@@ -18,6 +21,7 @@ from typing import Literal
 
 from attrs import define, field
 
+from mob.errors import LiveClosed
 from mob.history.items import Cause, Item, Timings, Turn, TurnStatus
 from mob.live.context import Context
 from mob.live.playback import Heard, Playback
@@ -34,7 +38,8 @@ class LiveTurn:
 
     `want` is the answer that is still to be asked for, not before `not_before`. `cut` names why the turn was cut,
     `failure` why it failed. `placed` says in which epoch each given item stands in the provider's conversation.
-    `revoicing`: the user's words were lost with a connection and are being said again to the next.
+    `revoicing`: the user's words were lost with a connection and are being said again to the next. `instructions`
+    stand in the place of the session's. `input_refs` gives the item that each command for it was to place.
     """
 
     turn_id: str
@@ -44,6 +49,7 @@ class LiveTurn:
     began: float
     began_wall: float
     output: Modality | None = None
+    instructions: str | None = None
     state: TurnState = "waiting"
     deadline: float = float("inf")
     want: Want | None = None
@@ -60,6 +66,7 @@ class LiveTurn:
     response_ids: list[str] = field(factory=list)
     open_calls: set[str] = field(factory=set)
     placed: dict[str, int] = field(factory=dict)
+    input_refs: dict[str, str] = field(factory=dict)
     settled_items: set[str] = field(factory=set)
     late_bytes: dict[str, int] = field(factory=dict)
     usage: Usage = NO_USAGE
@@ -134,15 +141,24 @@ class LiveTurn:
 
 
 class TurnLine:
-    """The turns of a channel that are not committed yet: the current one and those behind it."""
+    """The turns of a channel that are not committed yet: the current one and those behind it.
+
+    `held` is what the user has said and nobody was asked to answer: it stands beside the line until it is released.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self.current: LiveTurn | None = None
         self.waiting: deque[LiveTurn] = deque()
+        self.held: LiveTurn | None = None
+        self.closing = False
 
-    def new(self, cause: Cause, *, turn_id: str | None = None, output: Modality | None = None) -> LiveTurn:
-        """A turn at the end of the line."""
+    def new(
+        self, cause: Cause, *, turn_id: str | None = None, output: Modality | None = None, held: bool = False
+    ) -> LiveTurn:
+        """A turn at the end of the line, or beside it. LiveClosed once the channel is closing."""
+        if self.closing:
+            raise LiveClosed("the channel is closing; nothing more can be said on it", reason="closing")
         context = self._context
         turn = LiveTurn(
             turn_id=turn_id or context.ids.new("turn"),
@@ -153,12 +169,23 @@ class TurnLine:
             began_wall=context.wall,
             output=output,
         )
-        self.waiting.append(turn)
+        if held:
+            self.held = turn
+        else:
+            self.waiting.append(turn)
         return turn
 
+    def release(self, turn: LiveTurn) -> None:
+        """Let a turn that is held into the line. It begins now. Nothing happens to any other turn."""
+        if turn is self.held:
+            self.held = None
+            turn.began, turn.began_wall = self._context.now, self._context.wall
+            self.waiting.append(turn)
+
     def all(self) -> tuple[LiveTurn, ...]:
-        """Every turn, the current one first."""
-        return (*(() if self.current is None else (self.current,)), *self.waiting)
+        """Every turn, the current one first, the one that is held last."""
+        first, last = (() if turn is None else (turn,) for turn in (self.current, self.held))
+        return (*first, *self.waiting, *last)
 
     def find(self, turn_id: str) -> LiveTurn | None:
         """The turn of this id."""
@@ -172,5 +199,7 @@ class TurnLine:
         """Take the turn out of the line."""
         if self.current is turn:
             self.current = None
+        elif self.held is turn:
+            self.held = None
         elif turn in self.waiting:
             self.waiting.remove(turn)

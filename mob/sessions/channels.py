@@ -28,8 +28,6 @@ from mob.live.ports import ChannelLimits, ChannelOptions, SessionPort
 from mob.live.watchdog import Watchdog
 from mob.sessions.binding import Binding, Bindings
 
-_OPTIONS = ChannelOptions()
-
 
 def channel_limits(limits: Limits) -> ChannelLimits:
     """A channel's bounds, from the team file's."""
@@ -170,7 +168,7 @@ class ChannelHost:
             network=self._dialler.network,
             model=binding.model,
             ids=self._ids,
-            options=options or evolve(_OPTIONS, limits=channel_limits(self._limits)),
+            options=self._bounded(options or ChannelOptions()),
             wall=self._wall,
             watchdog=self._watchdog,
         )
@@ -187,6 +185,9 @@ class ChannelHost:
         if not hosted.ready:
             raise hosted.error or self._not_running()
         return hosted
+
+    def _bounded(self, options: ChannelOptions) -> ChannelOptions:
+        return options if options.limits is not None else evolve(options, limits=channel_limits(self._limits))
 
     async def _host(self, hosted: _Hosted) -> None:
         try:

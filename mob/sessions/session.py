@@ -398,15 +398,16 @@ class Session:
 
     # What its channel asks of it: mob.live.ports.SessionPort.
 
-    def seed(self) -> Seed:
-        """The projection that a channel opens with, as of now."""
+    def seed(self, max_chars: int | None = None) -> Seed:
+        """The projection that a channel opens with, as of now; at most so many characters of the past."""
         binding = self._running_parts().channels.binding
-        return self._seed_for(binding)
+        return self._seed_for(binding, max_chars)
 
-    def _seed_for(self, binding: Binding) -> Seed:
+    def _seed_for(self, binding: Binding, max_chars: int | None = None) -> Seed:
         instructions = build_instructions(self._definition, self.identity, binding.profile, self._routes())
         config = build_config(binding.profile, binding.model, instructions=instructions, tools=self.tools.schemas)
-        past = project(self.folded.turns, self.folded.calls, max_chars=_room(binding.model, instructions))
+        bounds = [bound for bound in (_room(binding.model, instructions), max_chars) if bound is not None]
+        past = project(self.folded.turns, self.folded.calls, max_chars=min(bounds, default=None))
         if past.degraded:
             return Seed(config, past.items, "degraded")
         return Seed(config, past.items, "transcript_only" if past.items else "fresh")

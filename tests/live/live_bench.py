@@ -247,6 +247,10 @@ class Bench:
     auto_open: bool = True
     model: ModelCapabilities = MODEL
     audio_receipts: bool = True
+    auto_respond: bool = True
+    barge_in: bool = True
+    options: dict[str, object] = field(factory=dict)
+    """More of ChannelOptions."""
     params: dict[str, object] = field(factory=dict)
 
     ids: Ids = field(factory=lambda: Ids(7))
@@ -272,6 +276,7 @@ class Bench:
     received_ms: dict[str, float] = field(factory=dict)
     providers: dict[int, Provider] = field(factory=dict)
     seeds: list[tuple[int, tuple[Item, ...]]] = field(factory=list)
+    seed_bounds: list[int | None] = field(factory=list)
     admitted: str | None = None
     waiting: list[effects.Admit] = field(factory=list)
     committing: list[tuple[float, Turn]] = field(factory=list)
@@ -287,7 +292,14 @@ class Bench:
             ids=self.ids,
             model=self.model,
             tools=self,
-            options=ChannelOptions(self.limits, ttl_s=self.ttl_s, audio_receipts=self.audio_receipts),
+            options=ChannelOptions(
+                self.limits,
+                ttl_s=self.ttl_s,
+                audio_receipts=self.audio_receipts,
+                auto_respond=self.auto_respond,
+                barge_in=self.barge_in,
+                **self.options,  # type: ignore[arg-type]
+            ),
             wall_offset=1000.0,
         )
         self.perform(self.machine.start(self.now))
@@ -370,8 +382,9 @@ class Bench:
             case effects.HangUp(epoch=epoch):
                 if epoch in self.providers:
                     self.providers[epoch].gone = True
-            case effects.NeedSeed(epoch=epoch):
+            case effects.NeedSeed(epoch=epoch, max_chars=max_chars):
                 items = self.projection()
+                self.seed_bounds.append(max_chars)
                 self.seeds.append((epoch, items))
                 self._inbox.append(
                     inputs.SeedReady(epoch, Seed(self.config(), items, "transcript_only" if items else "fresh"))

@@ -44,7 +44,7 @@ class FakeSession(SessionPort):
     admit_error: MobError | None = None
     slot: trio.Semaphore = field(factory=lambda: trio.Semaphore(1, max_value=1))
 
-    def seed(self) -> Seed:
+    def seed(self, max_chars: int | None = None) -> Seed:
         config = say.SessionConfig(
             output=self.output,  # type: ignore[arg-type]
             turn_detection=say.TurnDetection("manual" if self.manual else "server_vad"),

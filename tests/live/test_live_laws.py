@@ -39,6 +39,7 @@ REPLIES = st.builds(
 
 STEPS = st.one_of(
     st.tuples(st.just("text")),
+    st.tuples(st.just("respond"), st.sampled_from([None, "text", "audio"])),
     st.tuples(st.just("prompt")),
     st.tuples(st.just("speak"), st.sampled_from([120, 500])),
     st.tuples(st.just("noise")),
@@ -85,6 +86,9 @@ class LawBench(Bench):
         cause = Cause("ask", origin="host", message_id=self.ids.new("m"))
         said = UserMessage(self.ids.new("m"), "what is the soup?", author="host")
         self.command(inputs.PutPrompt(self.ids.new("turn"), Prompt((said,), cause, output="text")))
+
+    def do_respond(self, output=None):
+        self.command(inputs.Respond(output))
 
     def do_speak(self, ms):
         if self.machine.context.ready and not self.manual:
@@ -167,6 +171,8 @@ class LawBench(Bench):
     def settle(self) -> None:
         """Everybody does what is due, until nothing is left to do."""
         for _ in range(60):
+            if self.machine.conversation.line.held is not None:
+                self.do_respond()
             self.do_finish()
             while self.open_tools:
                 self.do_tool()

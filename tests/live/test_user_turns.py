@@ -1,0 +1,315 @@
+"""What a channel is opened with, and turns that wait until somebody asks for their answer, on the bench."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+from live_bench import MODEL, Bench, Reply, pcm
+
+from mob.errors import LiveClosed, LiveRejected, UsageError
+from mob.history.items import AgentMessage, Cause, UserMessage
+from mob.live import events, inputs
+from mob.live.overrides import misfit
+from mob.live.ports import ChannelOptions, Prompt
+from mob.providers import commands as say, events as wire
+from mob.values import Image, TurnDetection
+
+
+def texts(turn):
+    return [item.text for item in turn.items if isinstance(item, UserMessage)]
+
+
+def held() -> Bench:
+    return Bench(auto_respond=False)
+
+
+# -- options -------------------------------------------------------------------------------------------------------
+
+WISHES = {
+    "turn_detection": TurnDetection("manual"),
+    "output": "text",
+    "voice": "cedar",
+    "instructions": "Say it in one sentence.",
+}
+
+
+def test_options_are_laid_over_the_seed_at_the_opening_and_at_every_reopening():
+    bench = Bench(options=WISHES)
+    for _ in range(2):
+        config = bench.provider.config
+        assert config.instructions == "be brief\n\nSay it in one sentence."
+        assert (config.output, config.voice, config.turn_detection.mode) == ("text", "cedar", "manual")
+        bench.lose()
+        bench.wait(1)
+    assert bench.machine.context.epoch == 3
+
+
+def test_a_refresh_lays_the_options_over_the_seed_once_and_not_twice():
+    bench = Bench(options=WISHES)
+    bench.command(inputs.Refresh(voice="marin"))
+    bench.command(inputs.Refresh(instructions="be kind"))
+    assert bench.provider.config.instructions == "be kind\n\nSay it in one sentence."
+    assert bench.provider.config.voice == "marin"
+
+
+def test_the_provider_does_not_do_what_the_channel_was_told_to_leave():
+    detection = TurnDetection(create_response=True, interrupt_response=True)
+    bench = Bench(auto_respond=False, barge_in=False, options={"turn_detection": detection})
+    assert not bench.provider.config.turn_detection.create_response
+    assert not bench.provider.config.turn_detection.interrupt_response
+    willing = Bench(options={"turn_detection": detection})
+    assert willing.provider.config.turn_detection == detection
+
+
+def test_the_seed_is_asked_for_within_its_bound():
+    assert Bench(options={"seed_max_chars": 77}).seed_bounds == [77]
+    assert Bench().seed_bounds == [None]
+
+
+@pytest.mark.parametrize("chars", [0, -1])
+def test_a_bound_of_nothing_is_refused(chars):
+    with pytest.raises(UsageError, match="seed_max_chars"):
+        ChannelOptions(seed_max_chars=chars)
+
+
+def test_what_the_model_cannot_do_is_said():
+    model = evolve(MODEL, voices=("cedar",), output_modalities=("text",))
+    nothing = {"voice": None, "output": None, "turn_detection": None}
+    assert misfit(model, **nothing) is None
+    assert "no voice 'ash'" in misfit(model, **{**nothing, "voice": "ash"})
+    assert "audio" in misfit(model, **{**nothing, "output": "audio"})
+    assert "semantic_vad" in misfit(model, **{**nothing, "turn_detection": TurnDetection("semantic_vad")})
+    assert misfit(MODEL, **{**nothing, "voice": "whoever"}) is None, "what nobody has written down may be"
+
+
+# -- auto_respond --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_typed_waits_for_respond_and_stands_at_the_provider_meanwhile():
+    bench = held()
+    bench.text("first")
+    bench.text("second")
+    bench.wait(100)
+    assert bench.creates == 0
+    assert [command.text for command in bench.commands(say.AddMessage)] == ["first", "second"]
+    bench.command(inputs.Respond())
+    bench.provider.finish()
+    bench.play_all()
+    (turn,) = bench.log
+    assert texts(turn) == ["first", "second"]
+    assert isinstance(turn.items[-1], AgentMessage)
+    assert (turn.status, turn.cause.kind) == ("done", "text")
+    assert len(bench.commands(say.AddMessage)) == 2, "nothing is put twice"
+
+
+def test_speech_waits_for_respond_too():
+    bench = held()
+    item = bench.speak()
+    bench.provider.tell(wire.UserTranscriptFinal(item, "a table please"))
+    assert bench.creates == 0
+    bench.command(inputs.Respond("text", "Be rude."))
+    (create,) = bench.commands(say.CreateResponse)
+    assert (create.output, create.instructions) == ("text", "Be rude.")
+    bench.provider.finish()
+    bench.play_all()
+    assert texts(bench.log[0]) == ["a table please"]
+
+
+def test_instructions_hold_for_their_turn_only():
+    bench = held()
+    for instructions in ("Be rude.", None):
+        bench.text()
+        bench.command(inputs.Respond(instructions=instructions))
+        bench.provider.finish()
+        bench.play_all()
+    assert [command.instructions for command in bench.commands(say.CreateResponse)] == ["Be rude.", None]
+
+
+def test_respond_with_nothing_to_answer_is_a_turn_of_its_own():
+    bench = held()
+    assert bench.command(inputs.Respond())
+    bench.provider.finish()
+    bench.play_all()
+    (turn,) = bench.log
+    assert [type(item) for item in turn.items] == [AgentMessage]
+    assert turn.cause.kind == "text"
+
+
+def test_respond_waits_in_line_while_an_answer_is_spoken():
+    bench = held()
+    bench.text("first")
+    bench.command(inputs.Respond())
+    bench.provider.emit(6)
+    bench.text("second")
+    bench.command(inputs.Respond())
+    assert bench.creates == 1
+    assert bench.told(events.Interrupted) == [], "typed text cuts nothing while nobody is to answer it"
+    bench.provider.finish()
+    bench.play_all()
+    assert bench.creates == 2
+    bench.provider.finish()
+    bench.play_all()
+    assert [texts(turn) for turn in bench.log] == [["first"], ["second"]]
+    assert bench.overlaps == 0
+
+
+def test_respond_right_after_a_commit_answers_what_was_committed():
+    bench = Bench(manual=True, auto_respond=False)
+    bench.mute = True
+    bench.append(300)
+    bench.command(inputs.CommitInputAudio())
+    bench.command(inputs.Respond("text"))
+    assert bench.creates == 0, "the provider has not made an item of it yet"
+    bench.mute = False
+    bench.provider.hear("u1")
+    assert bench.creates == 1
+    bench.provider.finish()
+    bench.play_all()
+    (turn,) = bench.log
+    assert turn.items[0].id == "u1"
+
+
+def test_respond_after_a_commit_that_is_refused_answers_all_the_same():
+    bench = Bench(manual=True, auto_respond=False)
+    bench.mute = True
+    bench.append(300)
+    bench.command(inputs.CommitInputAudio())
+    bench.command(inputs.Respond())
+    bench.mute = False
+    bench.wait(bench.limits.response_timeout_s + 1)
+    assert bench.creates == 1
+
+
+def test_a_spoken_turn_that_is_held_still_cuts_a_spoken_answer():
+    bench = held()
+    bench.barge_in = False
+    bench.text()
+    bench.command(inputs.Respond())
+    bench.provider.emit(9)
+    bench.speak()
+    assert len(bench.told(events.Interrupted)) == 1
+
+
+def test_a_prompt_is_answered_while_the_users_turn_is_held():
+    bench = held()
+    bench.text("wait")
+    prompt = Prompt((UserMessage("m1", "what is the soup?", author="host"),), Cause("ask", origin="host"), "text")
+    bench.command(inputs.PutPrompt("turn_p", prompt))
+    bench.provider.finish()
+    bench.play_all()
+    assert [turn.id for turn in bench.log] == ["turn_p"]
+    bench.command(inputs.Respond())
+    bench.provider.finish()
+    bench.play_all()
+    assert texts(bench.log[1]) == ["wait"]
+
+
+def test_what_is_held_is_put_to_the_next_connection_behind_the_log():
+    bench = held()
+    bench.text("first")
+    bench.lose()
+    bench.wait(1)
+    assert [command.text for command in bench.commands(say.AddMessage, 2)] == ["first"]
+    assert bench.creates == 0
+    bench.command(inputs.Respond())
+    bench.provider.finish()
+    bench.play_all()
+    assert texts(bench.log[0]) == ["first"]
+
+
+def test_speech_that_is_held_is_said_again_and_still_held():
+    bench = held()
+    bench.speak()
+    bench.lose()
+    bench.wait(1)
+    assert bench.commands(say.AppendAudio, 2)
+    bench.provider.hear("again")
+    assert bench.creates == 0
+    bench.command(inputs.Respond())
+    bench.provider.finish()
+    bench.play_all()
+    assert bench.log[0].items[0].id == "again"
+
+
+def test_closing_keeps_what_is_held():
+    bench = held()
+    bench.text("never answered")
+    bench.command(inputs.Close())
+    (turn,) = bench.log
+    assert (texts(turn), turn.status) == (["never answered"], "interrupted")
+    with pytest.raises(LiveClosed):
+        bench.feed(inputs.Respond())
+
+
+def test_an_item_that_the_provider_refuses_is_left_out_of_what_is_held():
+    bench = held()
+    bench.text("good")
+    bench.command(inputs.SendImage(Image("image/png", b"x")))
+    bench.text("with a picture")
+    refs = {command.text: command.ref for command in bench.commands(say.AddMessage)}
+    bench.provider.refuse("bad_image", "reconfigure", refs[""])
+    bench.command(inputs.Respond())
+    bench.provider.finish()
+    bench.play_all()
+    assert texts(bench.log[0]) == ["good", "with a picture"]
+    assert bench.told(events.ChannelError)[0].code == "bad_image"
+
+
+def test_a_refused_item_fails_its_own_turn_and_no_other():
+    bench = Bench()
+    bench.replies = [Reply(words=2), Reply(words=2)]
+    bench.text("first")
+    (first,) = bench.commands(say.AddMessage)
+    bench.provider.refuse("bad_text", "reconfigure", first.ref)
+    bench.provider.finish()
+    bench.play_all()
+    bench.text("second")
+    bench.provider.finish()
+    bench.play_all()
+    bench.provider.finish()
+    bench.play_all()
+    assert [turn.status for turn in bench.log] == ["failed", "done"]
+
+
+def test_before_the_channel_is_open_there_is_nothing_to_answer():
+    bench = Bench(auto_open=False)
+    with pytest.raises(LiveRejected) as refused:
+        bench.feed(inputs.Respond())
+    assert refused.value.reason == "not_ready"
+
+
+# -- barge_in ------------------------------------------------------------------------------------------------------
+
+
+def test_without_barge_in_a_sound_cuts_nothing_and_a_whole_turn_does():
+    bench = Bench(barge_in=False)
+    bench.text()
+    bench.provider.emit(9)
+    bench.provider.tell(wire.InputSpeechStarted("u9"))
+    assert bench.told(events.SpeechStarted)
+    assert bench.told(events.Interrupted) == []
+    bench.append(300)
+    bench.provider.hear("u9")
+    (cut,) = bench.told(events.Interrupted)
+    assert cut.item_id is not None
+    assert bench.commands(say.CancelResponse)
+
+
+def test_without_barge_in_interrupt_and_truncate_cut():
+    for how in ("interrupt", "truncate"):
+        bench = Bench(barge_in=False)
+        bench.text()
+        bench.provider.emit(9)
+        item_id = bench.told(events.AudioDelta)[0].item_id
+        bench.command(inputs.Interrupt() if how == "interrupt" else inputs.Truncate(item_id, 50))
+        assert bench.told(events.Interrupted)
+
+
+def test_images_go_with_what_is_held():
+    bench = held()
+    bench.text("look")
+    bench.command(inputs.SendImage(Image("image/png", pcm(1))))
+    bench.command(inputs.Respond())
+    bench.provider.finish()
+    bench.play_all()
+    assert [bool(item.images) for item in bench.log[0].items if isinstance(item, UserMessage)] == [False, True]
