@@ -48,11 +48,15 @@ class DoorLimits:
     token_s: float = 60.0
     max_tokens: int = 1024
     resume_s: float = 10.0
+    max_channels: int = 256
     max_kept_events: int = 1024
+    max_kept_event_bytes: int = 16 * MIB
     max_kept_audio_bytes: int = 8 * MIB
     keep_closed_s: float = 60.0
     max_image_bytes: int = 20 * MIB
     max_images_bytes: int = 40 * MIB
+    max_images: int = 1024
+    max_image_key_bytes: int = 128
 
     max_client_secrets: int = 1024
     max_realtime: int = 128

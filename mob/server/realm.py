@@ -26,6 +26,7 @@ from mob.history.fold import History
 from mob.history.items import Turn
 from mob.ids import Ids
 from mob.rehearsal.faults import Fault
+from mob.server.channels import ChannelBook
 from mob.server.hosted import HostedMob
 from mob.server.limits import DoorLimits
 from mob.server.tokens import TokenBook
@@ -76,6 +77,7 @@ class Realm:
         self.store = store
         self.limits = limits
         self.tokens = TokenBook(max_tokens=limits.max_tokens)
+        self.channels = ChannelBook(limits, self.tokens, nursery)
         self.wall = wall_clock()
         self._nursery = nursery
         self._ids = Ids()
@@ -193,7 +195,8 @@ class Realm:
     # -- its parts -------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Stop every mob, all at once, each within its own bounds."""
+        """Close every channel and stop every mob, all at once, each within its own bounds."""
+        await self.channels.close_all("server_stopped")
         async with trio.open_nursery() as nursery:
             for hosted in self._mobs.values():
                 nursery.start_soon(hosted.stop, "server stopped")

@@ -1,0 +1,421 @@
+"""The live channels that doors hold: opened for a session, kept until somebody closes them, read by whoever follows.
+
+Theory. A client of `open_live` holds its channel as a block of code; a program at a door holds nothing but an id. So
+the server holds the channel for it, in one task of the realm, which reads the channel without pause into a bounded ring
+(`mob.server.ring`) and wakes those who follow. The states, in Meerkat's words:
+
+    opening ──ready──> ready <──reconnects──> degraded
+    ready, degraded ──close, end of the channel, end of the member, client lost for good──> closing ──> closed
+
+`closed` with its reason can be read for `keep_closed_s`. A session has one channel at a time (law 8): its place is
+taken before anything is waited for, and given back when opening fails. At most one client is *attached*: it alone gets
+the sound and reports what was played. A client that may come back is waited for `resume_s`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal, Protocol
+
+import trio
+from attrs import frozen
+
+from mob.definition.model import ModelCapabilities
+from mob.errors import AlreadyOpen, ChannelUnknown, DoorFull, LiveClosed, MobError
+from mob.history.items import AgentMessage, ToolResult, Turn, UserMessage
+from mob.live.channel import LiveChannel
+from mob.live.events import AudioDelta, Disconnected, Interrupted, LiveEvent, TurnCommitted
+from mob.live.ports import ChannelOptions
+from mob.server.channel_inputs import PictureBook, check_format
+from mob.server.hosted import HostedMob
+from mob.server.limits import DoorLimits
+from mob.server.ring import Cursor, EventRing, Gap, Numbered, RingLimits, RingStatistics
+from mob.server.tokens import Purpose, TokenBook
+from mob.team.handles import MemberHandle
+from mob.values import Continuity, Image
+
+_log = logging.getLogger(__name__)
+
+ChannelStatus = Literal["idle", "opening", "ready", "degraded", "closing", "closed"]
+
+_EVENT_BYTES = 128
+"""About what an event takes beside its text."""
+_TRACKS = 64
+"""Of how many items of speech the length is remembered."""
+_PICTURES = "pictures"
+
+
+class Session(Protocol):
+    """Which session a channel is opened for: `mob.server.realm.SessionRef` is one."""
+
+    @property
+    def session_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def hosted(self) -> HostedMob:
+        """The mob it belongs to."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """The member whose it is."""
+        ...
+
+    @property
+    def member(self) -> MemberHandle:
+        """The member's handle of now. SessionIdle, MemberNotRunning."""
+        ...
+
+
+@frozen(slots=True)
+class HeldStatistics:
+    """`reads` counts events of the channel; `followers` who follows now; the rest as in the ring."""
+
+    status: ChannelStatus
+    followers: int
+    attached: bool
+    ring: RingStatistics
+
+
+class HeldChannel:
+    """One live channel that the server holds. Made by `ChannelBook.open`."""
+
+    def __init__(self, ref: Session, limits: DoorLimits, tokens: TokenBook) -> None:
+        self.ref = ref
+        self.channel_id = ""
+        self.reason: str | None = None
+        """Why it has ended; None until then."""
+        self.ring: EventRing[LiveEvent] = EventRing(
+            RingLimits(limits.max_kept_events, limits.max_kept_event_bytes, max_audio_bytes=limits.max_kept_audio_bytes)
+        )
+        self.turn_from = 0
+        """The number of the event after which the turn in progress began."""
+        self.ended_at = float("inf")
+        self._limits = limits
+        self._tokens = tokens
+        self._live: LiveChannel | None = None
+        self._closing: str | None = None
+        self._ended = trio.Event()
+        self._followers: dict[int, Callable[[], None]] = {}
+        self._following = 0
+        self._tracks: dict[str, int] = {}
+        pictures = ref.hosted.kept.setdefault(_PICTURES, {})
+        self._pictures: PictureBook = pictures.setdefault(ref.identity, PictureBook(limits))
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> LiveChannel:
+        """The channel itself: what doors say on it, they say here. LiveClosed before it is open."""
+        if self._live is None:
+            raise LiveClosed("the channel is not open yet", reason="opening")
+        return self._live
+
+    @property
+    def session_id(self) -> str:
+        """The session that it delivers."""
+        return self.ref.session_id
+
+    @property
+    def status(self) -> ChannelStatus:
+        """What it is doing. `degraded`: a new connection to the provider is being made; what is sent is kept for it."""
+        if self._ended.is_set():
+            return "closed"
+        if self._closing is not None:
+            return "closing"
+        if self._live is None:
+            return "opening"
+        return "ready" if self._live.connected else "degraded"
+
+    @property
+    def continuity(self) -> Continuity:
+        """What the provider was told of the past when the connection was last opened."""
+        return self.live.continuity
+
+    @property
+    def capabilities(self) -> ModelCapabilities:
+        """What the catalogue says of the model."""
+        return self.live.capabilities
+
+    def statistics(self) -> HeldStatistics:
+        """As of now."""
+        return HeldStatistics(self.status, len(self._followers), attached=False, ring=self.ring.statistics())
+
+    # -- what doors do with it -------------------------------------------------------------------------------------
+
+    def mint_token(self, purpose: Purpose = "live") -> str:
+        """A token that attaches one client to this channel, once, within `token_s`. LiveClosed, DoorFull."""
+        self._check_open()
+        return self._tokens.mint(self.channel_id, purpose, now=trio.current_time(), ttl_s=self._limits.token_s)
+
+    async def send_audio(self, pcm: bytes, rate: int, channels: int = 1) -> None:
+        """Speech with the format that its sender says it has. InputRefused, LiveRejected, LiveClosed."""
+        check_format(rate, channels, expected=self.live.input_rate)
+        await self.live.send_audio(pcm)
+
+    async def send_image(self, key: str, image: Image) -> None:
+        """A picture for the user's next turn, once for each key. InputRefused, LiveRejected, LiveClosed."""
+        self._check_open()
+        if self._pictures.check(key, image):
+            await self.live.send_image(image)
+            self._pictures.note(key, image)
+
+    async def refresh(self) -> None:
+        """Put the session's settings as they are now (instructions, tools, voice) in force on the open channel.
+
+        ReopenRequired when the model has changed. LiveClosed.
+        """
+        self._check_open()
+        session = self.ref.member.session
+        config = session.seed().config
+        await self.live.refresh(
+            instructions=config.instructions,
+            tools=config.tools,
+            voice=config.voice,
+            model=session.model.id,
+            provider=session.model.provider,
+        )
+
+    def playback_complete(self, item_id: str) -> bool:
+        """All that was sent of this item was played. False: it is not known, or its turn is long over."""
+        length = self._tracks.get(item_id)
+        if length is None:
+            return False
+        self.live.played(item_id, length)
+        return True
+
+    def follow(self, after: int | None = None) -> Follower:
+        """Its events after this number, in order; by default from now on. Leave it with `close`."""
+        return Follower(self, self.ring.last if after is None else after)
+
+    async def close(self, reason: str = "client_closed") -> None:
+        """End it and wait until it has ended; again does nothing. What was heard of an answer is committed."""
+        if self._closing is None:
+            self._closing = reason
+        if self._live is not None:
+            await self._live.close(self._closing)
+        await self._ended.wait()
+
+    async def wait_closed(self) -> None:
+        """Wait until it has ended."""
+        await self._ended.wait()
+
+    def _check_open(self) -> None:
+        if self._ended.is_set() or self._closing is not None:
+            reason = self.reason or self._closing or "closed"
+            raise LiveClosed(f"the channel has ended ({reason}); open a new one", reason=reason)
+
+    # -- those who follow ------------------------------------------------------------------------------------------
+
+    def listen(self, heard: Callable[[], None]) -> int:
+        """Call this, which must not wait and not raise, whenever something is new. Gives the name to `unlisten`."""
+        self._following += 1
+        self._followers[self._following] = heard
+        return self._following
+
+    def unlisten(self, name: int) -> None:
+        """Do not call it any more."""
+        self._followers.pop(name, None)
+
+    def _wake(self) -> None:
+        for heard in tuple(self._followers.values()):
+            heard()
+
+    # -- its life, for the book ------------------------------------------------------------------------------------
+
+    async def run(self, live: LiveChannel) -> None:
+        """Read the channel to its end."""
+        self._live = live
+        async for event in live:
+            self._take(event)
+            self._wake()
+
+    def _take(self, event: LiveEvent) -> None:
+        if isinstance(event, AudioDelta):
+            self.ring.append_audio(event, len(event.pcm))
+            self._measure(event)
+            return
+        if isinstance(event, Interrupted) and event.item_id is not None:
+            item_id = event.item_id
+            self.ring.discard(lambda piece: isinstance(piece, AudioDelta) and piece.item_id == item_id)
+        seq = self.ring.append(event, size_of(event))
+        if isinstance(event, TurnCommitted):
+            self.turn_from = seq
+        elif isinstance(event, Disconnected) and event.final:
+            self.reason = event.reason
+
+    def _measure(self, event: AudioDelta) -> None:
+        end = event.start_ms - len(event.pcm) * -500 // self.live.output_rate
+        if event.item_id not in self._tracks and len(self._tracks) >= _TRACKS:
+            del self._tracks[next(iter(self._tracks))]
+        self._tracks[event.item_id] = end
+
+    def end(self, reason: str) -> None:
+        """It is over."""
+        self.reason = self.reason or reason
+        self._tokens.revoke(self.channel_id)
+        self.ended_at = trio.current_time()
+        self._ended.set()
+        self._wake()
+
+
+class Follower:
+    """Somebody who reads a channel's events at their own pace: `async for` gives Numbered and Gap, then it stops.
+
+    SlowReader ends it when it falls too far behind; the channel goes on.
+    """
+
+    def __init__(self, held: HeldChannel, after: int) -> None:
+        self._held = held
+        self._cursor = Cursor(held.ring, after)
+        self._news = trio.Event()
+        self._name = held.listen(self._wake)
+
+    def __aiter__(self) -> AsyncIterator[Numbered[LiveEvent] | Gap]:
+        return self
+
+    async def __anext__(self) -> Numbered[LiveEvent] | Gap:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            found = self._cursor.next()
+            if found is not None:
+                return found
+            if self._held.status == "closed":
+                self.close()
+                raise StopAsyncIteration
+            self._news = trio.Event()
+            await self._news.wait()
+
+    def close(self) -> None:
+        """It is not read any more."""
+        self._held.unlisten(self._name)
+
+    def _wake(self) -> None:
+        self._news.set()
+
+
+class ChannelBook:
+    """All channels that doors hold, and those that have ended lately."""
+
+    def __init__(self, limits: DoorLimits, tokens: TokenBook, nursery: trio.Nursery) -> None:
+        self._limits = limits
+        self._tokens = tokens
+        self._nursery = nursery
+        self._channels: dict[str, HeldChannel] = {}
+        self._sessions: dict[str, HeldChannel] = {}
+        self._ended: deque[HeldChannel] = deque()
+
+    def __iter__(self) -> Iterator[HeldChannel]:
+        """Those that are open, or being opened."""
+        return iter(tuple(self._sessions.values()))
+
+    async def open(self, ref: Session, options: ChannelOptions | None = None) -> HeldChannel:
+        """Open the session's live channel and hold it. When it fails, or is cancelled, nothing is left.
+
+        SessionIdle, AlreadyOpen, DoorFull, and what `MemberHandle.open_live` raises.
+        """
+        if ref.session_id in self._sessions:
+            raise AlreadyOpen(f"{ref.identity} has an open live channel; close that one first")
+        if len(self._sessions) >= self._limits.max_channels:
+            raise DoorFull(f"this server holds {self._limits.max_channels} live channels, which is all it takes")
+        member = ref.member
+        held = self._sessions[ref.session_id] = HeldChannel(ref, self._limits, self._tokens)
+        try:
+            await self._nursery.start(self._hold, held, member, options)
+        except BaseException:
+            self._free(held)
+            raise
+        return held
+
+    def get(self, channel_id: str) -> HeldChannel:
+        """The channel of this id, for `keep_closed_s` also after its end. ChannelUnknown."""
+        self._forget_old()
+        held = self._channels.get(channel_id)
+        if held is None:
+            raise ChannelUnknown(
+                f"there is no live channel {channel_id[:128]!r}: it was never opened here, or ended more than "
+                f"{self._limits.keep_closed_s:g} s ago"
+            )
+        return held
+
+    def of_session(self, session_id: str) -> HeldChannel | None:
+        """The open channel of this session."""
+        held = self._sessions.get(session_id)
+        return held if held is not None and held.channel_id else None
+
+    async def close_all(self, reason: str) -> None:
+        """Close every channel, all at once, each within its own bounds."""
+        async with trio.open_nursery() as nursery:
+            for held in self:
+                nursery.start_soon(held.close, reason)
+
+    async def _hold(
+        self,
+        held: HeldChannel,
+        member: MemberHandle,
+        options: ChannelOptions | None,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """One channel's task: it belongs to nobody but the realm, and what goes wrong in it ends this channel only."""
+        try:
+            async with member.open_live(options) as live:
+                self._enter(held, live)
+                task_status.started()
+                await held.run(live)
+        except Exception as error:
+            if not held.channel_id:
+                raise
+            if not isinstance(error, MobError):
+                _log.exception("the live channel %s failed", held.channel_id)
+            held.reason = held.reason or (error.code if isinstance(error, MobError) else "internal_error")
+        finally:
+            if held.channel_id:
+                held.end("cancelled")
+                self._free(held)
+                self._ended.append(held)
+
+    def _enter(self, held: HeldChannel, live: LiveChannel) -> None:
+        """Give it its id: the channel's own, unless two seeded runs have drawn the same."""
+        number, channel_id = 1, live.channel_id
+        while channel_id in self._channels:
+            number, channel_id = number + 1, f"{live.channel_id}.{number}"
+        held.channel_id = channel_id
+        self._channels[channel_id] = held
+
+    def _free(self, held: HeldChannel) -> None:
+        if self._sessions.get(held.session_id) is held:
+            del self._sessions[held.session_id]
+
+    def _forget_old(self) -> None:
+        horizon = trio.current_time() - self._limits.keep_closed_s
+        while self._ended and (self._ended[0].ended_at <= horizon or len(self._ended) > self._limits.max_channels):
+            self._channels.pop(self._ended.popleft().channel_id, None)
+
+
+def size_of(event: LiveEvent) -> int:
+    """About how many bytes a control event takes, so that what is kept can be bounded."""
+    if isinstance(event, TurnCommitted):
+        return _EVENT_BYTES + _size_of_turn(event.turn)
+    size = _EVENT_BYTES
+    for name in ("delta", "text", "output", "arguments", "message", "reason"):
+        size += len(getattr(event, name, None) or "")
+    return size
+
+
+def _size_of_turn(turn: Turn) -> int:
+    size = 0
+    for item in turn.items:
+        match item:
+            case UserMessage(text=text, images=images):
+                size += len(text) + sum(len(image.data) for image in images)
+            case AgentMessage():
+                size += len(item.display_text) + len(item.spoken_text) + len(item.generated_text)
+            case ToolResult(output=output):
+                size += len(output)
+            case _:
+                size += _EVENT_BYTES
+    return size
