@@ -11,9 +11,11 @@ member's conversation; a stand-alone one (`create_session`) is the only member, 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 from attrs import frozen
@@ -21,22 +23,25 @@ from attrs import frozen
 from mob._compose import open_mob
 from mob.clock import wall_clock
 from mob.definition.model import MobDefinition
-from mob.errors import DoorFull, MobExists, MobUnknown, SessionUnknown
+from mob.errors import DoorFull, MobError, MobExists, MobUnknown, SessionUnknown
 from mob.history.fold import History
 from mob.history.items import Turn
 from mob.ids import Ids
 from mob.rehearsal.faults import Fault
 from mob.server.channels import ChannelBook
+from mob.server.config import RealmConfig
 from mob.server.hosted import HostedMob
 from mob.server.limits import DoorLimits
+from mob.server.records import MobRecord, RealmFiles
+from mob.server.standalone import AGENT, spec_of
 from mob.server.tokens import TokenBook
-from mob.store.memory import MemoryStore
 from mob.store.port import Store
 from mob.team.handles import MemberHandle
 from mob.team.running import Mob
 
-AGENT = "agent"
-"""The one member of a stand-alone session's hidden mob."""
+__all__ = ["AGENT", "Realm", "RealmSettings", "SessionRef", "members_of", "open_realm"]
+
+_log = logging.getLogger(__name__)
 
 
 @frozen(slots=True)
@@ -72,8 +77,11 @@ class SessionRef:
 class Realm:
     """Made by `open_realm`."""
 
-    def __init__(self, settings: RealmSettings, *, store: Store, limits: DoorLimits, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, settings: RealmSettings, *, files: RealmFiles, store: Store, limits: DoorLimits, nursery: trio.Nursery
+    ) -> None:
         self.settings = settings
+        self.files = files
         self.store = store
         self.limits = limits
         self.tokens = TokenBook(max_tokens=limits.max_tokens)
@@ -82,6 +90,11 @@ class Realm:
         self._nursery = nursery
         self._ids = Ids()
         self._mobs: dict[str, HostedMob] = {}
+
+    @property
+    def config(self) -> RealmConfig:
+        """What a request gets that does not say otherwise."""
+        return self.files.config
 
     # -- mobs ------------------------------------------------------------------------------------------------------
 
@@ -135,7 +148,31 @@ class Realm:
     async def end_mob(self, hosted: HostedMob, reason: str = "destroyed") -> None:
         """Stop it for good and forget it; its log stays in the store."""
         await hosted.end(reason)
-        self._mobs.pop(hosted.mob_id, None)
+        if self._mobs.get(hosted.mob_id) is hosted:
+            del self._mobs[hosted.mob_id]
+            await self.files.forget(hosted.mob_id)
+
+    async def keep(self, hosted: HostedMob, **kept: Any) -> None:
+        """Let the next server of this realm find it again, as it is made now. StoreError.
+
+        `kept`: what a door wants back with it (`kept_of`), instead of what it kept under that name; None: nothing.
+        """
+        whole = {**self.kept_of(hosted), **kept}
+        record = MobRecord(
+            mob_id=hosted.mob_id,
+            run_id=hosted.run_id,
+            created_at=hosted.created_at,
+            hidden=hosted.hidden,
+            document=None if hosted.document is None else dict(hosted.document),
+            labels=dict(hosted.labels),
+            kept={name: value for name, value in whole.items() if value is not None},
+        )
+        await self.files.put(record)
+
+    def kept_of(self, hosted: HostedMob) -> Mapping[str, Any]:
+        """What doors kept with it."""
+        record = self.files.records.get(hosted.mob_id)
+        return {} if record is None else record.kept
 
     # -- sessions --------------------------------------------------------------------------------------------------
 
@@ -183,7 +220,7 @@ class Realm:
 
     async def history(self, ref: SessionRef) -> tuple[Turn, ...]:
         """The session's committed turns, oldest first: also when it does not run. StoreError."""
-        if ref.hosted.running:
+        if ref.hosted.running and ref.identity in ref.hosted.mob.members:
             return ref.member.history()
         if not ref.hosted.began:
             return ()
@@ -193,6 +230,29 @@ class Realm:
         return tuple(history.turns)
 
     # -- its parts -------------------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Take up what an earlier server of this realm kept, not started. What cannot be made again is logged."""
+        if not self.files.records:
+            return
+        begun = {run.run_id for run in await self.store.runs()}
+        for record in tuple(self.files.records.values()):
+            if record.document is None or record.mob_id in self._mobs:
+                continue
+            try:
+                hosted = self.add_mob(
+                    _definition_of(record),
+                    mob_id=record.mob_id,
+                    run_id=record.run_id,
+                    hidden=record.hidden,
+                    document=record.document,
+                    labels=record.labels,
+                    created_at=record.created_at,
+                )
+            except MobError as error:
+                _log.error("%s is kept in this realm and cannot be made again: %s", record.mob_id, error.message)
+            else:
+                hosted.began = record.run_id in begun
 
     async def close(self) -> None:
         """Close every channel and stop every mob, all at once, each within its own bounds."""
@@ -226,15 +286,32 @@ def members_of(hosted: HostedMob) -> Sequence[str]:
     return tuple(hosted.mob.members) if hosted.running else tuple(hosted.definition.members)
 
 
+def _definition_of(record: MobRecord) -> MobDefinition:
+    """What the mob of this record is made of. MobError."""
+    document = record.document or {}
+    return spec_of(document).definition if record.hidden else definition_of_document(document)
+
+
 @asynccontextmanager
 async def open_realm(
-    settings: RealmSettings, *, store: Store | None = None, limits: DoorLimits | None = None
+    settings: RealmSettings,
+    *,
+    files: RealmFiles | None = None,
+    store: Store | None = None,
+    limits: DoorLimits | None = None,
 ) -> AsyncIterator[Realm]:
-    """A realm, until the block is left: then every mob is drained and stopped. What the block raises comes out bare."""
+    """A realm, until the block is left: then every mob is drained and stopped. What the block raises comes out bare.
+
+    `files`: what it is kept in; None: in memory. `store`: another log than that of the files. StoreError.
+    """
+    files = files or RealmFiles(settings.name, "memory", None)
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        realm = Realm(settings, store=store or MemoryStore(), limits=limits or DoorLimits(), nursery=nursery)
+        realm = Realm(
+            settings, files=files, store=store or files.store(), limits=limits or DoorLimits(), nursery=nursery
+        )
         try:
+            await realm.restore()
             yield realm
         except Exception as error:  # kept aside, so that it does not come out of the nursery as a group
             failure = error
