@@ -61,3 +61,4 @@ class DoorLimits:
     max_client_secrets: int = 1024
     max_realtime: int = 128
     max_client_tools: int = 128
+    client_tool_s: float = 60.0

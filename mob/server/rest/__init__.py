@@ -1,0 +1,1 @@
+"""REST, health, metrics, and OpenAI's endpoints that are plain HTTP."""

@@ -1,0 +1,35 @@
+"""Whether the server lives, and whether it can be used."""
+
+from __future__ import annotations
+
+from mob.server.realm import Realm
+from mob.server.rest.schemas import component
+from mob.server.routes import Call, Route
+
+
+def health_routes(realm: Realm) -> list[Route]:
+    """`/healthz` is answered as long as the process runs its loop; `/readyz` says whether its mobs run."""
+
+    async def healthz(call: Call) -> None:
+        await call.reply.send_json(200, {"status": "ok"})
+
+    async def readyz(call: Call) -> None:
+        mobs = {hosted.mob_id: hosted.state for hosted in realm.mobs}
+        ready = all(state == "running" for state in mobs.values())
+        status = 200 if ready else 503
+        await call.reply.send_json(status, {"status": "ready" if ready else "not_ready", "mobs": mobs})
+
+    ready = component("Readiness")
+    return [
+        Route("GET", "/healthz", healthz, "The process lives.", auth="open", tag="server", answer=component("Health")),
+        Route(
+            "GET",
+            "/readyz",
+            readyz,
+            "The realm is open, and every mob runs.",
+            auth="open",
+            tag="server",
+            answer=ready,
+            answers={503: ready},
+        ),
+    ]
