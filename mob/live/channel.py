@@ -232,6 +232,19 @@ class LiveChannel:
         if not self._pump.ended.is_set():
             self._pump.played(item_id, position)
 
+    def stop_playing(self) -> None:
+        """The client has stopped playing, and will say where with `truncate`; otherwise the clock's word of now stands.
+
+        For clients that send no receipts, and only for so long as it takes them to say it: `interrupt` ends the answer.
+        """
+        if not self._pump.ended.is_set():
+            self._pump.feed(inputs.StopPlaying())
+
+    def played_through(self) -> None:
+        """An answer that has been received whole is played to its end: what is asked next need not wait for that."""
+        if not self._pump.ended.is_set():
+            self._pump.feed(inputs.PlayedThrough())
+
     async def _tell(self, what: inputs.Input) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._pump.feed(what)

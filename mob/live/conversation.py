@@ -10,6 +10,7 @@ A prompt of another member waits for everything before it; what the user says, a
 from __future__ import annotations
 
 from mob.errors import LiveClosed, LiveRejected, MobError, TurnTimedOut
+from mob.live import events
 from mob.live.answering import Answering
 from mob.live.calls import Calls
 from mob.live.context import DRAIN_GRACE_S, Context
@@ -82,8 +83,20 @@ class Conversation:
             raise LiveRejected(
                 f"{item_id!r} cannot end at {ms} ms: {generated} ms of it were received", reason="beyond_received"
             )
-        turn.playback.played(item_id, ms, self.context.now)
+        turn.playback.stopped_at(item_id, ms, self.context.now)
         self.interruption.cut(turn, "truncated")
+
+    def stop_playing(self) -> None:
+        """The client has stopped playing what is being answered. Where, it says next, or the clock's word stands."""
+        turn = self.line.current
+        if turn is not None and turn.state == "running" and turn.cut is None:
+            turn.playback.stop(self.context.now)
+
+    def played_through(self) -> None:
+        """The client plays what it has to the end, and goes on to what comes next."""
+        turn = self.line.current
+        if turn is not None and self._draining(turn):
+            turn.playback.play_through(self.context.now)
 
     def played(self, item_id: str, ms: int) -> None:
         """A receipt."""
@@ -103,6 +116,7 @@ class Conversation:
             return
         turn.state = "running"
         turn.deadline = self.context.now + self.context.limits.turn_timeout_s
+        self.context.publish(events.TurnBegan, turn=turn_id, cause=turn.cause.kind, origin=turn.cause.origin)
 
     def refused(self, turn_id: str, error: MobError) -> None:
         """The current turn may not run."""
@@ -352,8 +366,12 @@ class Conversation:
             self._time_out(turn)
         elif self._draining(turn):
             turn.playback.advance(now)
-            if self.context.receipts.seen and turn.playback.overdue_at(DRAIN_GRACE_S) <= now:
+            if self._waits_for_client(turn) and turn.playback.overdue_at(DRAIN_GRACE_S) <= now:
                 self.interruption.cut(turn, "playback_stopped")
+
+    def _waits_for_client(self, turn: LiveTurn) -> bool:
+        """Whether the client will say how far it has played; otherwise the clock does."""
+        return self.context.receipts.seen or turn.playback.stopped
 
     def _time_out(self, turn: LiveTurn) -> None:
         if self._draining(turn):
@@ -385,6 +403,6 @@ class Conversation:
             if turn.want is not None and self.responses.state == "idle" and self.context.ready:
                 moments.append(turn.not_before if turn.not_before > self.context.now else float("inf"))
             if self._draining(turn):
-                seen = self.context.receipts.seen
-                moments.append(turn.playback.overdue_at(DRAIN_GRACE_S) if seen else turn.playback.drains_at())
+                waits = self._waits_for_client(turn)
+                moments.append(turn.playback.overdue_at(DRAIN_GRACE_S) if waits else turn.playback.drains_at())
         return min(moments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from mob.history.items import Turn
+from mob.history.items import CauseKind, Turn
 from mob.values import Continuity, Fidelity, Recovery, ToolStatus, Usage
 
 
@@ -53,6 +53,13 @@ class SpeechStopped(LiveEvent):
 
 
 @frozen(slots=True, kw_only=True)
+class SpeechCommitted(LiveEvent):
+    """What the user said is an item now, and belongs to a turn. Its words come when they come (UserTranscript)."""
+
+    item_id: str
+
+
+@frozen(slots=True, kw_only=True)
 class UserTranscriptDelta(LiveEvent):
     """More of what the user says."""
 
@@ -66,6 +73,18 @@ class UserTranscript(LiveEvent):
 
     item_id: str
     text: str
+
+
+@frozen(slots=True, kw_only=True)
+class TurnBegan(LiveEvent):
+    """A turn has its place: what the member says from here until it is committed belongs to it.
+
+    `cause` and `origin` say why it began: a turn that another member asked for is not the client's.
+    """
+
+    turn: str
+    cause: CauseKind
+    origin: str | None = None
 
 
 @frozen(slots=True, kw_only=True)

@@ -93,6 +93,16 @@ class Played:
 
 
 @frozen(slots=True)
+class StopPlaying:
+    """The client has stopped playing. Where, it says next (Truncate), or what the clock said at this moment stands."""
+
+
+@frozen(slots=True)
+class PlayedThrough:
+    """What the client has been given of a whole answer it plays to its end: the answer need not be waited for."""
+
+
+@frozen(slots=True)
 class Refresh:
     """Change what can change on an open channel; None leaves it. The other fields are refused or allowed by rule."""
 
@@ -224,6 +234,8 @@ Input = (
     | Interrupt
     | Truncate
     | Played
+    | StopPlaying
+    | PlayedThrough
     | Refresh
     | GiveToolResult
     | Close

@@ -96,7 +96,7 @@ class ChannelMachine:
         )
         self.links = Links(self.context, ttl_s=options.ttl_s)
         self.conversation = Conversation(self.context)
-        self._receipts_expected = options.audio_receipts
+        self._receipts_expected = self.context.receipts.expected = options.audio_receipts
         self._handlers: dict[type[Any], Callable[[Any], None]] = self._table()
 
     def _table(self) -> dict[type[Any], Callable[[Any], None]]:
@@ -112,6 +112,8 @@ class ChannelMachine:
             inputs.Interrupt: lambda what: talk.interrupt(what.reason),
             inputs.Truncate: lambda what: talk.truncate(what.item_id, what.ms),
             inputs.Played: self._played,
+            inputs.StopPlaying: lambda _: talk.stop_playing(),
+            inputs.PlayedThrough: lambda _: talk.played_through(),
             inputs.Refresh: self._refresh,
             inputs.GiveToolResult: self._give_tool_result,
             inputs.Close: lambda what: self.links.close(what.reason),

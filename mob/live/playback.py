@@ -10,7 +10,8 @@ in milliseconds:
 
 If the client has ever sent a receipt on this channel, receipts alone count and a track without one was not heard
 (`exact`). If it never has, the clock counts (`estimated`), unless audio was thrown away before the client took it: then
-the clock has nothing to go by and its word is marked `unknown`.
+the clock has nothing to go by and its word is marked `unknown`. A client that was opened as one that sends no receipts
+may still say where it stopped (`stopped_at`): that settles this turn exactly and says nothing of the next.
 
 The turn is *drained* when every track was heard to its end.
 """
@@ -38,9 +39,13 @@ class Heard:
 
 @define(slots=True)
 class Receipts:
-    """Whether this channel's client reports what it plays. Shared by the channel's turns; it never becomes False."""
+    """Whether this channel's client reports what it plays. Shared by the channel's turns; `seen` never becomes False.
+
+    `expected` False: it was opened as one that never will.
+    """
 
     seen: bool = False
+    expected: bool = True
 
 
 @define(slots=True)
@@ -121,6 +126,37 @@ class Playback:
         self._progress_at = now
         return True
 
+    def stopped_at(self, item_id: str, ms: int, now: float) -> None:
+        """The client says that playing ended at `ms` of this item.
+
+        Where it sends receipts this is the last of them. Where it does not, it has played what stands before the item,
+        and nothing of what stands behind it.
+        """
+        if self.receipts.expected:
+            self.played(item_id, ms, now)
+            return
+        self.advance(now)
+        self.receipts = Receipts(seen=True)
+        position: int | None = None
+        for track in self._tracks.values():
+            position = ms if track.item_id == item_id else None if position is None else 0
+            track.receipt_ms = int(self._ms(track)) if position is None else position
+
+    def play_through(self, now: float) -> None:
+        """What has been received is played to its end, whatever the clock says."""
+        self.advance(now)
+        if self._stopped:
+            return
+        for track in self._tracks.values():
+            track.clock_ms = self._ms(track)
+            if self.receipts.seen:
+                track.receipt_ms = int(track.clock_ms)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether playing has stopped before its end."""
+        return self._stopped
+
     def lose(self, item_id: str) -> None:
         """Audio of this item never reached the client."""
         track = self._tracks.get(item_id)
@@ -170,6 +206,8 @@ class Playback:
 
         The last sign of life (audio received, or a receipt), the time that what is left takes to play, and `grace_s`.
         """
+        if self._stopped:
+            return self._clock_at + grace_s
         left = 0.0
         for track in self._tracks.values():
             left += int(self._ms(track)) - track.receipt_ms

@@ -110,11 +110,13 @@ class UserTurns:
             return
         self._listening.committed(item_id)
         turn = self._turn_spoken()
-        turn.revoicing = False
+        again, turn.revoicing = turn.revoicing, False
         turn.began, turn.began_wall = self._context.now, self._context.wall
         turn.reducer.give(UserMessage(item_id, "", spoken=True, transcript="pending"), previous=previous)
         turn.placed[item_id] = self._context.epoch
         self._transcripts.expect(item_id)
+        if not again:
+            self._context.publish(events.SpeechCommitted, item_id=item_id)
         self._said(turn)
 
     # -- inside ----------------------------------------------------------------------------------------------------
