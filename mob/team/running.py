@@ -9,7 +9,7 @@ It is stopped in three stages, each visible as `state`:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal
 
@@ -327,6 +327,10 @@ class Mob:
                 await self._changes.until(self._busy)
             if patience.cancelled_caught:
                 return
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return when this holds; it is looked at whenever something has happened. Bound it with a cancel scope."""
+        await self._changes.until(condition)
 
     def _busy(self) -> bool:
         return (

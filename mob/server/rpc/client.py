@@ -86,7 +86,7 @@ class RpcClient:
         self._methods = methods
         self._room = trio.Semaphore(limits.max_requests_under_way)
         self._outbox: deque[tuple[bytes, bool]] = deque()
-        self._notifications = 0
+        self._notifications = self._notification_bytes = 0
         self._gone = False
         self._wake = trio.Event()
         self._taken = trio.Event()
@@ -123,7 +123,7 @@ class RpcClient:
 
     def notify(self, method: str, params: Mapping[str, Any]) -> bool:
         """Tell the client something. False when it is too slow and this was dropped."""
-        if self._notifications >= self.limits.max_notifications_waiting:
+        if not self._has_room:
             self._dropped += 1
             return False
         message = write_message(Notification(method, params))
@@ -131,15 +131,22 @@ class RpcClient:
             self._dropped += 1
             return False
         self._notifications += 1
+        self._notification_bytes += len(message)
         self._notified += 1
         self._put(message, notification=True)
         return True
 
     async def notify_soon(self, method: str, params: Mapping[str, Any]) -> None:
         """Tell the client something, waiting until there is room: for who can wait and must lose nothing."""
-        while self._notifications >= self.limits.max_notifications_waiting:
+        while not self._has_room:
             await self._taken.wait()
         self.notify(method, params)
+
+    @property
+    def _has_room(self) -> bool:
+        limits = self.limits
+        waiting, size = self._notifications, self._notification_bytes
+        return waiting < limits.max_notifications_waiting and size < limits.max_notification_bytes
 
     async def call(self, method: str, params: Mapping[str, Any], *, timeout_s: float | None = None) -> Any:
         """Ask the client something; its result. DoorFull, ClientGone, TurnTimedOut, MemberFailed when it says no."""
@@ -182,6 +189,7 @@ class RpcClient:
                 await self._link.send(message)
                 self._outbox.popleft()
                 self._notifications -= notification
+                self._notification_bytes -= len(message) if notification else 0
                 taken, self._taken = self._taken, trio.Event()
                 taken.set()
             self._wake = trio.Event()
