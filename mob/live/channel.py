@@ -27,7 +27,7 @@ from mob.live.overrides import misfit
 from mob.live.ports import ChannelLimits, ChannelOptions, Prompt, SessionPort
 from mob.live.pump import Pump, Waiter
 from mob.live.watchdog import Watchdog
-from mob.values import Continuity, Image, Modality, ToolSchema
+from mob.values import Continuity, Image, Modality, ToolSchema, TurnDetection
 
 
 @frozen(slots=True)
@@ -155,12 +155,15 @@ class LiveChannel:
         if pcm:
             self._pump.send_audio(bytes(pcm))
 
-    async def send_text(self, text: str) -> None:
-        """A typed user turn: it interrupts a spoken answer and is answered at once. LiveRejected, LiveClosed.
+    async def send_text(self, text: str, output: Modality | None = None, *, item_id: str | None = None) -> None:
+        """A typed user turn: it interrupts a spoken answer and is answered at once.
 
-        Without `auto_respond` it interrupts nothing and waits for `respond`.
+        `output` is what it is answered with (None: as configured). Without `auto_respond` it interrupts nothing and
+        waits for `respond`. `item_id` names the item in the history and to the provider: 1 to 32 printable ASCII
+        characters, new on this channel.
+        LiveRejected (empty_text, bad_item_id, duplicate_item, not_ready), LiveClosed.
         """
-        await self._tell(inputs.SendText(text))
+        await self._tell(inputs.SendText(text, output, item_id))
 
     async def respond(self, output: Modality | None = None, instructions: str | None = None) -> None:
         """Ask for an answer to what the user has said so far; with nothing to answer, to the conversation as it is.
@@ -171,13 +174,19 @@ class LiveChannel:
         """
         await self._tell(inputs.Respond(output, instructions))
 
-    async def send_image(self, image: Image) -> None:
-        """A picture (PNG or JPEG) that goes with the user's next turn. LiveRejected, LiveClosed."""
-        await self._tell(inputs.SendImage(image))
+    async def send_image(self, image: Image, *, item_id: str | None = None) -> None:
+        """A picture (PNG or JPEG) that goes with the user's next turn; `item_id` as for `send_text`.
 
-    async def commit(self) -> None:
-        """The user's turn is over (manual turns only). LiveRejected (wrong_mode, empty_commit), LiveClosed."""
-        await self._tell(inputs.CommitInputAudio())
+        LiveRejected (unsupported, bad_item_id, duplicate_item, not_ready), LiveClosed.
+        """
+        await self._tell(inputs.SendImage(image, item_id))
+
+    async def commit(self, output: Modality | None = None) -> None:
+        """The user's turn is over (manual turns only); it is answered with `output` (None: as configured).
+
+        LiveRejected (wrong_mode, empty_commit), LiveClosed.
+        """
+        await self._tell(inputs.CommitInputAudio(output))
 
     async def clear(self) -> None:
         """Forget the audio sent since the last turn. LiveClosed."""
@@ -206,12 +215,33 @@ class LiveChannel:
         voice: str | None = None,
         model: str | None = None,
         provider: str | None = None,
+        turn_detection: TurnDetection | None = None,
+        output: Modality | None = None,
+        extra_instructions: str | None = None,
+        auto_respond: bool | None = None,
+        barge_in: bool | None = None,
     ) -> None:
-        """Change instructions and tools on the open channel; they hold from the next answer on, and after reopening.
+        """Change these on the open channel (None: leave it); they hold from the next answer on, and after reopening.
 
+        `extra_instructions` stand in the place of the options' `instructions`, below the member's own. What waits for
+        `respond` when `auto_respond` comes on is answered with what the user says next.
         ReopenRequired, naming the fields, for another model or provider, and for another voice once it has spoken.
+        LiveRejected (unsupported) for what the model cannot do. LiveClosed.
         """
-        await self._tell(inputs.Refresh(instructions, None if tools is None else tuple(tools), voice, model, provider))
+        await self._tell(
+            inputs.Refresh(
+                instructions,
+                None if tools is None else tuple(tools),
+                voice,
+                model,
+                provider,
+                turn_detection,
+                output,
+                extra_instructions,
+                auto_respond,
+                barge_in,
+            )
+        )
 
     @overload
     def played(self, event: AudioDelta, /) -> None: ...

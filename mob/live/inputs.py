@@ -14,16 +14,21 @@ from mob.errors import MobError, ProviderError
 from mob.history.items import ToolResult
 from mob.live.ports import Prompt, Seed
 from mob.providers.events import WireEvent
-from mob.values import Image, Modality, ToolSchema
+from mob.values import Image, Modality, ToolSchema, TurnDetection
 
 # -- the client ----------------------------------------------------------------------------------------------------
 
 
 @frozen(slots=True)
 class SendText:
-    """The human typed this: a user turn, answered at once (it then interrupts speech), or when `Respond` says so."""
+    """The human typed this: a user turn, answered at once (it then interrupts speech), or when `Respond` says so.
+
+    `output` is what it is to be answered with; None: as the channel has it. `item_id` is the client's name for it.
+    """
 
     text: str
+    output: Modality | None = None
+    item_id: str | None = None
 
 
 @frozen(slots=True)
@@ -57,11 +62,14 @@ class SendImage:
     """A picture for the next turn. Nothing is answered until the user speaks or types."""
 
     image: Image
+    item_id: str | None = None
 
 
 @frozen(slots=True)
 class CommitInputAudio:
-    """The user's turn is over (manual turns)."""
+    """The user's turn is over (manual turns). `output` is what it is to be answered with."""
+
+    output: Modality | None = None
 
 
 @frozen(slots=True)
@@ -111,6 +119,11 @@ class Refresh:
     voice: str | None = None
     model: str | None = None
     provider: str | None = None
+    turn_detection: TurnDetection | None = None
+    output: Modality | None = None
+    extra_instructions: str | None = None
+    auto_respond: bool | None = None
+    barge_in: bool | None = None
 
 
 @frozen(slots=True)

@@ -14,6 +14,7 @@ from collections import deque
 
 from mob.errors import LiveRejected
 from mob.live.context import Context
+from mob.values import Modality
 
 MIN_COMMIT_MS = 100
 """The least audio that may be committed (OpenAI Realtime reference)."""
@@ -36,6 +37,7 @@ class Listening:
         self.speaking = False
         self.commit_sent = False
         self.commit_deadline = float("inf")
+        self._output: Modality | None = None
 
     @property
     def manual(self) -> bool:
@@ -96,15 +98,18 @@ class Listening:
                 reason="empty_commit",
             )
 
-    def committing(self) -> None:
-        """A commit is being sent."""
+    def committing(self, output: Modality | None = None) -> None:
+        """A commit is being sent (again). `output`: what its turn is to be answered with."""
         self.commit_sent = True
+        self._output = output or self._output
         self.commit_deadline = self._context.now + self._context.limits.response_timeout_s
 
-    def committed(self, item_id: str) -> None:
-        """The audio so far became the user item `item_id`."""
+    def committed(self, item_id: str) -> Modality | None:
+        """The audio so far became the user item `item_id`. Gives what its commit wants it answered with."""
         self._last_turn = (item_id, tuple(self._kept))
+        output = self._output
         self.clear()
+        return output
 
     def commit_refused(self) -> None:
         """The provider did not take the commit."""
@@ -115,6 +120,7 @@ class Listening:
         self._kept.clear()
         self._kept_bytes = self._appended = 0
         self.speaking = self.commit_sent = False
+        self._output = None
         self.commit_deadline = float("inf")
 
     def understood(self, item_id: str) -> None:

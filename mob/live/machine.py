@@ -33,7 +33,7 @@ from mob.live.conversation import Conversation
 from mob.live.effects import Effect
 from mob.live.events import AudioDelta
 from mob.live.links import ChannelState, Link, Links
-from mob.live.overrides import Overrides
+from mob.live.overrides import Overrides, misfit
 from mob.live.ports import ChannelLimits, ChannelOptions
 from mob.live.responses import ResponseState
 from mob.providers.commands import ClearInput, CommitInput
@@ -265,7 +265,7 @@ class ChannelMachine:
 
     def _send_text(self, what: inputs.SendText) -> None:
         self._must_be_open()
-        self.conversation.user.text(what.text)
+        self.conversation.user.text(what)
 
     def _respond(self, what: inputs.Respond) -> None:
         self._must_be_open()
@@ -279,15 +279,15 @@ class ChannelMachine:
         self._must_be_open()
         if "image" not in self.context.model.input_modalities:
             raise LiveRejected(f"{self.context.model.id} takes no images", reason="unsupported")
-        self.conversation.user.image(what.image)
+        self.conversation.user.image(what)
 
-    def _commit_audio(self, _: inputs.CommitInputAudio) -> None:
+    def _commit_audio(self, what: inputs.CommitInputAudio) -> None:
         self._must_be_open()
         listening = self.conversation.listening
         listening.check_commit()
         if self.context.ready:
             self.context.send(CommitInput(self.context.new_ref("commit")))
-        listening.committing()
+        listening.committing(what.output)
 
     def _clear_audio(self, _: inputs.ClearInputAudio) -> None:
         self._must_be_open()
@@ -309,24 +309,25 @@ class ChannelMachine:
         self.conversation.tool_ended(turn)
 
     def _refresh(self, what: inputs.Refresh) -> None:
-        self._must_be_open()
+        if not self.links.open:
+            self._must_be_open()
         context = self.context
         fixed = {
             "model": what.model is not None and what.model != context.model.id,
             "provider": what.provider is not None and what.provider != context.model.provider,
             "voice": what.voice is not None
             and what.voice != context.config.voice
-            and context.voiced_epoch == context.epoch,
+            and context.voiced_epoch == context.epoch > 0,
         }
         changed = [name for name, differs in fixed.items() if differs]
         if changed:
             raise ReopenRequired(
                 f"{', '.join(changed)} cannot change on an open channel: close it and open a new one", fields=changed
             )
-        overrides = context.overrides
-        overrides.instructions = overrides.instructions if what.instructions is None else what.instructions
-        overrides.tools = overrides.tools if what.tools is None else what.tools
-        overrides.voice = overrides.voice if what.voice is None else what.voice
+        wrong = misfit(context.model, voice=what.voice, output=what.output, turn_detection=what.turn_detection)
+        if wrong is not None:
+            raise LiveRejected(wrong, reason="unsupported")
+        context.overrides.take(what)
         self.links.reconfigure()
 
     # -- the connection --------------------------------------------------------------------------------------------

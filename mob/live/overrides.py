@@ -6,9 +6,10 @@ configuration of every seed, so that they hold again after each reopening.
 
 from __future__ import annotations
 
-from attrs import define, evolve
+from attrs import define, evolve, fields
 
 from mob.definition.model import ModelCapabilities
+from mob.live.inputs import Refresh
 from mob.live.ports import ChannelOptions
 from mob.providers.commands import SessionConfig
 from mob.values import Modality, ToolSchema, TurnDetection
@@ -42,6 +43,13 @@ class Overrides:
             auto_respond=options.auto_respond,
             barge_in=options.barge_in,
         )
+
+    def take(self, change: Refresh) -> None:
+        """Change what the change names."""
+        for attribute in fields(Overrides):
+            value = getattr(change, attribute.name)
+            if value is not None:
+                setattr(self, attribute.name, value)
 
     def over(self, config: SessionConfig) -> SessionConfig:
         """The configuration with the wishes laid over it."""

@@ -15,12 +15,13 @@ from mob.live.ports import Seed
 from mob.providers.commands import AddMessage, AddToolCall, AddToolResult, WireCommand
 from mob.values import Continuity
 
-_MAX_ID = 32
+MAX_ID = 32
+"""How long an item's id may be at the provider (OpenAI Realtime reference)."""
 
 
 def item_commands(item: Item, item_id: str, ref: str) -> tuple[AddMessage | AddToolCall | AddToolResult, ...]:
     """The commands that put `item` into a provider's conversation as `item_id`; none for an item without content."""
-    item_id = item_id[:_MAX_ID]
+    item_id = item_id[:MAX_ID]
     match item:
         case UserMessage(text=text, images=images) if text or images:
             return (AddMessage(item_id, "user", text, images=images, ref=ref),)

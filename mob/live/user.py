@@ -17,13 +17,15 @@ from mob.errors import LiveRejected
 from mob.history.items import Cause, UserMessage
 from mob.live import events
 from mob.live.context import Context
-from mob.live.inputs import Respond
+from mob.live.inputs import Respond, SendImage, SendText
 from mob.live.interruption import Interruption
 from mob.live.listening import Listening
 from mob.live.responses import Responses
+from mob.live.seeding import MAX_ID
 from mob.live.transcripts import Transcripts
 from mob.live.turns import LiveTurn, TurnLine
-from mob.values import Image
+
+_MAX_NAMED = 4096
 
 
 class UserTurns:
@@ -45,23 +47,42 @@ class UserTurns:
         self._interruption = interruption
         self._transcripts = transcripts
         self._images: list[UserMessage] = []
+        self._named: dict[str, None] = {}
         self._respond_later: Respond | None = None
 
     # -- what the client sends -------------------------------------------------------------------------------------
 
-    def text(self, text: str) -> None:
+    def text(self, what: SendText) -> None:
         """A typed user turn."""
-        if not text.strip():
+        if not what.text.strip():
             raise LiveRejected("there is nothing in this text; send some words", reason="empty_text")
+        item_id = self._item_id(what.item_id)
         if self._context.overrides.auto_respond:
             self._give_way("typed")
         turn = self._turn(Cause("text"))
-        turn.reducer.give(UserMessage(self._context.ids.new("item"), text))
+        turn.output = what.output or turn.output
+        turn.reducer.give(UserMessage(item_id, what.text))
         self._said(turn)
 
-    def image(self, image: Image) -> None:
+    def image(self, what: SendImage) -> None:
         """A picture, kept for the next turn."""
-        self._images.append(UserMessage(self._context.ids.new("item"), "", images=(image,)))
+        self._images.append(UserMessage(self._item_id(what.item_id), "", images=(what.image,)))
+
+    def _item_id(self, wanted: str | None) -> str:
+        """The name of a new item: the client's own, if it has one. LiveRejected."""
+        if wanted is None:
+            return self._context.ids.new("item")
+        if not (0 < len(wanted) <= MAX_ID and wanted.isascii() and wanted.isprintable()):
+            raise LiveRejected(
+                f"{wanted[:MAX_ID]!r} cannot name an item: take 1 to {MAX_ID} printable ASCII characters",
+                reason="bad_item_id",
+            )
+        if wanted in self._named or self._line.with_item(wanted) is not None:
+            raise LiveRejected(f"there is an item {wanted!r} already; take another id", reason="duplicate_item")
+        self._named[wanted] = None
+        while len(self._named) > _MAX_NAMED:
+            del self._named[next(iter(self._named))]
+        return wanted
 
     def respond(self, wish: Respond) -> None:
         """Answer the turn that is held; without one, the conversation as it is."""
@@ -108,8 +129,9 @@ class UserTurns:
         if self._transcripts.knows(item_id):
             self._context.count("duplicate_items")
             return
-        self._listening.committed(item_id)
+        output = self._listening.committed(item_id)
         turn = self._turn_spoken()
+        turn.output = output or turn.output
         again, turn.revoicing = turn.revoicing, False
         turn.began, turn.began_wall = self._context.now, self._context.wall
         turn.reducer.give(UserMessage(item_id, "", spoken=True, transcript="pending"), previous=previous)

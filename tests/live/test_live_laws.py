@@ -39,12 +39,14 @@ REPLIES = st.builds(
 
 STEPS = st.one_of(
     st.tuples(st.just("text")),
+    st.tuples(st.just("text"), st.sampled_from(["text", "audio"])),
     st.tuples(st.just("respond"), st.sampled_from([None, "text", "audio"])),
+    st.tuples(st.just("manner"), st.sampled_from([None, True, False]), st.sampled_from([None, True, False])),
     st.tuples(st.just("prompt")),
     st.tuples(st.just("speak"), st.sampled_from([120, 500])),
     st.tuples(st.just("noise")),
     st.tuples(st.just("append"), st.sampled_from([20, 90, 200])),
-    st.tuples(st.just("commit")),
+    st.tuples(st.just("commit"), st.sampled_from([None, "text"])),
     st.tuples(st.just("clear")),
     st.tuples(st.just("emit"), st.integers(1, 15)),
     st.tuples(st.just("finish")),
@@ -79,8 +81,11 @@ class LawBench(Bench):
         name, *arguments = step
         getattr(self, f"do_{name}")(*arguments)
 
-    def do_text(self):
-        self.text()
+    def do_text(self, output=None):
+        self.command(inputs.SendText("hello there", output))
+
+    def do_manner(self, auto_respond, barge_in):
+        self.command(inputs.Refresh(auto_respond=auto_respond, barge_in=barge_in))
 
     def do_prompt(self):
         cause = Cause("ask", origin="host", message_id=self.ids.new("m"))
@@ -101,8 +106,8 @@ class LawBench(Bench):
     def do_append(self, ms):
         self.append(ms)
 
-    def do_commit(self):
-        self.command(inputs.CommitInputAudio())
+    def do_commit(self, output=None):
+        self.command(inputs.CommitInputAudio(output))
 
     def do_clear(self):
         self.command(inputs.ClearInputAudio())

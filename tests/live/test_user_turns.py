@@ -313,3 +313,120 @@ def test_images_go_with_what_is_held():
     bench.provider.finish()
     bench.play_all()
     assert [bool(item.images) for item in bench.log[0].items if isinstance(item, UserMessage)] == [False, True]
+
+
+# -- what a turn is answered with, and what its items are called -----------------------------------------------------
+
+
+def test_a_commit_says_what_its_turn_is_answered_with():
+    bench = Bench(manual=True)
+    for output in ("text", None):
+        bench.append(300)
+        bench.command(inputs.CommitInputAudio(output))
+        bench.provider.finish()
+        bench.play_all()
+    assert [command.output for command in bench.commands(say.CreateResponse)] == ["text", None]
+
+
+def test_a_commit_that_is_lost_with_its_connection_keeps_what_it_wants():
+    bench = Bench(manual=True)
+    bench.mute = True
+    bench.append(300)
+    bench.command(inputs.CommitInputAudio("text"))
+    bench.lose()
+    bench.wait(1)
+    assert bench.commands(say.CommitInput, 2)
+    (create,) = bench.commands(say.CreateResponse)
+    assert create.output == "text"
+
+
+def test_typed_text_says_what_it_is_answered_with():
+    bench = Bench()
+    bench.command(inputs.SendText("in writing, please", "text"))
+    assert [command.output for command in bench.commands(say.CreateResponse)] == ["text"]
+
+
+def test_respond_stands_above_what_the_turn_was_to_be_answered_with():
+    bench = held()
+    bench.command(inputs.SendText("hm", "text"))
+    bench.command(inputs.Respond("audio"))
+    assert [command.output for command in bench.commands(say.CreateResponse)] == ["audio"]
+
+
+def test_items_have_the_names_that_the_client_gives_them():
+    bench = Bench()
+    bench.command(inputs.SendImage(Image("image/png", b"x"), "picture_1"))
+    bench.command(inputs.SendText("what is this?", item_id="question_1"))
+    assert [command.item_id for command in bench.commands(say.AddMessage)] == ["picture_1", "question_1"]
+    bench.provider.finish()
+    bench.play_all()
+    assert [item.id for item in bench.log[0].items][:2] == ["picture_1", "question_1"]
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 33, "zwölf", "a\nb"])
+def test_a_name_that_the_wire_cannot_carry_is_refused(bad):
+    bench = Bench()
+    for what in (inputs.SendText("hi", item_id=bad), inputs.SendImage(Image("image/png", b"x"), bad)):
+        with pytest.raises(LiveRejected) as refused:
+            bench.feed(what)
+        assert refused.value.reason == "bad_item_id"
+    assert bench.sent == [] or not bench.commands(say.AddMessage)
+
+
+def test_a_name_is_given_once():
+    bench = Bench()
+    bench.command(inputs.SendText("hi", item_id="one"))
+    item = bench.speak()
+    for taken in ("one", item):
+        with pytest.raises(LiveRejected) as refused:
+            bench.feed(inputs.SendText("hi", item_id=taken))
+        assert refused.value.reason == "duplicate_item"
+
+
+# -- refresh -------------------------------------------------------------------------------------------------------
+
+
+def test_detection_modality_and_extra_words_change_on_the_open_channel():
+    bench = Bench(options={"instructions": "Say it in one sentence."})
+    manual = TurnDetection("manual")
+    bench.command(inputs.Refresh(turn_detection=manual, output="text", extra_instructions="Say it in two."))
+    config = bench.provider.config
+    assert (config.turn_detection, config.output) == (manual, "text")
+    assert config.instructions == "be brief\n\nSay it in two."
+    bench.append(300)
+    assert bench.command(inputs.CommitInputAudio()), "the channel knows that turns are manual now"
+    bench.command(inputs.Refresh(extra_instructions=""))
+    assert bench.provider.config.instructions == "be brief"
+    bench.lose()
+    bench.wait(1)
+    assert bench.provider.config.output == "text"
+
+
+def test_what_the_model_cannot_do_is_no_refresh():
+    bench = Bench(model=evolve(MODEL, voices=("cedar",)))
+    before = bench.provider.config
+    with pytest.raises(LiveRejected) as refused:
+        bench.feed(inputs.Refresh(voice="nobody", output="text"))
+    assert refused.value.reason == "unsupported"
+    assert bench.provider.config == before
+
+
+def test_what_waits_when_answers_come_on_is_answered_with_the_next_words():
+    bench = held()
+    bench.text("first")
+    bench.command(inputs.Refresh(auto_respond=True))
+    assert bench.creates == 0
+    bench.text("second")
+    assert bench.creates == 1
+    bench.provider.finish()
+    bench.play_all()
+    assert texts(bench.log[0]) == ["first", "second"]
+
+
+def test_a_refresh_before_the_channel_is_open_is_taken_with_the_seed():
+    bench = Bench(auto_open=False)
+    bench.command(inputs.Refresh(output="text", tools=()))
+    bench.feed(inputs.ConnectionOpened(1))
+    bench.provider.tell(wire.SessionOpened("sess_1", None))
+    assert bench.machine.state == "ready"
+    assert (bench.provider.config.output, bench.provider.config.tools) == ("text", ())
