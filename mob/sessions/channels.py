@@ -4,6 +4,7 @@ Theory. The states, and what moves them:
 
     none ──client opens──> client's ──client leaves──> none
     none ──a member asks──> own ──client opens──> client's (the same channel, taken over)
+    own ──client opens with other options──> (what is asked over it ends, it is closed) ──> client's, opened anew
     own, client's ──the channel ends by itself──> none
 
 Opening happens under one lock, so that at every instant there is at most one channel (law 8). The channel runs in the
@@ -41,10 +42,17 @@ def channel_limits(limits: Limits) -> ChannelLimits:
 
 
 class _Hosted:
-    """A channel in the session's nursery. `opened` is set when it is ready, or will not become so."""
+    """A channel in the session's nursery. `opened` is set when it is ready, or will not become so.
 
-    def __init__(self, channel: LiveChannel) -> None:
+    `unasked` is set while nothing is asked over it.
+    """
+
+    def __init__(self, channel: LiveChannel, options: ChannelOptions) -> None:
         self.channel = channel
+        self.options = options
+        self.asks = 0
+        self.unasked = trio.Event()
+        self.unasked.set()
         self.client = False
         self.ready = False
         self.error: MobError | None = None
@@ -58,6 +66,18 @@ class _Hosted:
         """The channel is ready: what it says by way of its task status."""
         self.ready = True
         self.opened.set()
+
+    def begin_ask(self) -> None:
+        """Something is asked over it."""
+        self.asks += 1
+        if self.asks == 1:
+            self.unasked = trio.Event()
+
+    def end_ask(self) -> None:
+        """What was asked has ended."""
+        self.asks -= 1
+        if self.asks == 0:
+            self.unasked.set()
 
 
 class ChannelHost:
@@ -107,7 +127,8 @@ class ChannelHost:
         async with self._lock:
             if self.has_client:
                 raise AlreadyOpen(f"{self._identity} has an open live channel; close that one first")
-            hosted = await self._current() or await self._open(options)
+            wanted = self._bounded(options or ChannelOptions())
+            hosted = await self._current(wanted) or await self._open(wanted)
             hosted.client = True
         try:
             await self._stop_draining(hosted)
@@ -115,15 +136,23 @@ class ChannelHost:
         finally:
             await self._close(hosted)
 
-    async def for_prompts(self) -> LiveChannel:
-        """The channel to ask the member over; the session opens one for itself when there is none."""
+    @asynccontextmanager
+    async def for_prompts(self) -> AsyncIterator[LiveChannel]:
+        """The channel to ask the member over; the session opens one for itself when there is none.
+
+        No client has it closed in order to open its own while the block lasts.
+        """
         async with self._lock:
             hosted = await self._current()
             if hosted is None:
-                hosted = await self._open(None)
+                hosted = await self._open(self._bounded(ChannelOptions()))
                 hosted.drained = trio.Event()
                 self._nursery.start_soon(self._drain, hosted, hosted.drained)
-            return hosted.channel
+            hosted.begin_ask()
+        try:
+            yield hosted.channel
+        finally:
+            hosted.end_ask()
 
     async def close(self) -> None:
         """Close the channel that is open, whosever it is, within bounds."""
@@ -134,18 +163,25 @@ class ChannelHost:
         """The session is over: whoever is about to open a channel is refused."""
         self._over = True
 
-    async def _current(self) -> _Hosted | None:
-        """The channel that is open. One of the session's own whose model is no longer the wanted one is closed."""
+    async def _current(self, wanted: ChannelOptions | None = None) -> _Hosted | None:
+        """The channel that is open, if it will do.
+
+        One of the session's own that speaks with a model which is not the wanted one any more, or that was opened
+        otherwise than its client now wants, is closed when what is asked over it has ended.
+        """
         hosted = self._hosted
-        if hosted is None or hosted.client or self.binding.model.id in self._wanted():
+        if hosted is None or hosted.client:
             return hosted
+        if self.binding.model.id in self._wanted() and wanted in (None, hosted.options):
+            return hosted
+        await hosted.unasked.wait()
         await self._close(hosted)
         return None
 
     def _wanted(self) -> set[str]:
         return {binding.model.id for binding in self._bindings.usable() if binding.model.realtime}
 
-    async def _open(self, options: ChannelOptions | None) -> _Hosted:
+    async def _open(self, options: ChannelOptions) -> _Hosted:
         realtime = [binding for binding in self._bindings.usable() if binding.model.realtime]
         if not realtime:
             raise NotRealtime(
@@ -159,7 +195,7 @@ class ChannelHost:
             self._bindings.mark_down(binding)
         return await self._open_with(last, options)
 
-    async def _open_with(self, binding: Binding, options: ChannelOptions | None) -> _Hosted:
+    async def _open_with(self, binding: Binding, options: ChannelOptions) -> _Hosted:
         self.binding = binding
         endpoint = await self._dialler.endpoint(self._identity, binding.profile, binding.model)
         channel = LiveChannel(
@@ -168,11 +204,11 @@ class ChannelHost:
             network=self._dialler.network,
             model=binding.model,
             ids=self._ids,
-            options=self._bounded(options or ChannelOptions()),
+            options=options,
             wall=self._wall,
             watchdog=self._watchdog,
         )
-        hosted = _Hosted(channel)
+        hosted = _Hosted(channel, options)
         if self._over:
             raise self._not_running()
         self._hosted = hosted

@@ -15,7 +15,7 @@ Whatever belongs to the member runs in `run`'s nursery and is gone when it retur
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 from attrs import frozen
@@ -182,8 +182,10 @@ class Session:
     async def open_live(self, options: ChannelOptions | None = None) -> AsyncIterator[LiveChannel]:
         """The member's live channel, ready, for as long as the block lasts.
 
-        A channel that the session opened for itself is taken over, with the options it has. AlreadyOpen, NotRealtime,
-        MemberNotRunning, CredentialMissing, ProviderUnreachable, ProviderRefused.
+        A channel that the session opened for itself is taken over when it was opened with the same options; otherwise
+        it is closed, when what is being asked over it has ended, and a new one opened. AlreadyOpen, NotRealtime,
+        MemberNotRunning, UsageError (the model cannot do what the options ask for), CredentialMissing,
+        ProviderUnreachable, ProviderRefused.
         """
         async with self._running_parts().channels.client(options) as channel:
             yield channel
@@ -350,14 +352,16 @@ class Session:
         usable = self._bindings.usable()
         if not usable[0].model.realtime:
             return await parts.requesting.deliver(letter)
-        try:
-            channel = await parts.channels.for_prompts()
-        except ProviderUnreachable as error:
-            if all(binding.model.realtime for binding in usable):
-                raise
-            self._tell(error)
-            return await parts.requesting.deliver(letter)
-        return await self._prompt(channel, letter)
+        async with AsyncExitStack() as asking:
+            try:
+                channel = await asking.enter_async_context(parts.channels.for_prompts())
+            except ProviderUnreachable as error:
+                if all(binding.model.realtime for binding in usable):
+                    raise
+                self._tell(error)
+            else:
+                return await self._prompt(channel, letter)
+        return await parts.requesting.deliver(letter)
 
     async def _prompt(self, channel: LiveChannel, letter: Letter) -> Turn:
         turn: Turn | None = None

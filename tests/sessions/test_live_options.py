@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from test_live_session import _next_turn, open_stage
 
 from mob.errors import UsageError
@@ -53,3 +54,55 @@ async def test_wishes_that_the_model_cannot_fulfil_open_nothing(autojump_clock):
                     pass
         assert stage.network.statistics().opened == 0
         assert stage.session.channel is None
+
+
+async def test_a_channel_of_the_sessions_own_is_opened_anew_for_a_client_that_wants_it_otherwise(autojump_clock):
+    """Its options are not ignored; the same options take the channel over as it is."""
+    async with open_stage() as stage:
+        await stage.session.ask("hello")
+        own = stage.session.channel
+        async with stage.session.open_live(ChannelOptions()) as channel:
+            assert channel is own
+        await stage.session.ask("hello")
+        own = stage.session.channel
+        async with stage.session.open_live(ChannelOptions(output="text", auto_respond=False)) as channel:
+            assert channel is not own
+            await channel.send_text("and you?")
+            await channel.respond()
+            turn = await _next_turn(channel)
+            answer = await stage.session.ask("hello")
+            assert answer.text == "Welcome to the house."
+        assert turn.items[-1].display_text == "I see."
+        assert stage.network.most == 1
+
+
+async def test_what_is_asked_over_the_sessions_own_channel_is_answered_before_it_is_closed(autojump_clock):
+    """The asker does not pay for the client's wishes."""
+    answers = []
+    async with open_stage() as stage:
+        await stage.session.ask("hello")
+
+        async def ask():
+            answers.append((await stage.session.ask("long")).turn.status)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.testing.wait_all_tasks_blocked()
+            async with stage.session.open_live(ChannelOptions(seed_max_chars=10)) as channel:
+                assert answers == ["done"]
+                assert channel.continuity == "degraded"
+
+
+async def test_a_client_that_gives_up_waiting_for_its_own_channel_leaves_the_sessions(autojump_clock):
+    """Cancelled while it waits, it has closed nothing."""
+    async with open_stage() as stage:
+        await stage.session.ask("hello")
+        own = stage.session.channel
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.session.ask, "long")
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(0):
+                async with stage.session.open_live(ChannelOptions(output="text")):
+                    raise AssertionError("it opened")
+        assert stage.session.channel is own
+        await stage.session.ask("hello")
