@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mob.providers.openai_faults import classify_close, classify_handshake
 from mob.providers.openai_realtime.beta import BetaRefusal, refuse_beta
+from mob.providers.openai_realtime.checks import Refusal
 from mob.providers.openai_realtime.client import Handshake, RealtimeClient, RealtimeClientStatistics
 from mob.providers.openai_realtime.outbox import EmissionOptions, Rewrite
 from mob.providers.openai_realtime.response_writer import ResponseWriter
@@ -45,6 +46,7 @@ __all__ = [
     "RealtimeClientStatistics",
     "RealtimeServer",
     "RealtimeServerStatistics",
+    "Refusal",
     "ResponseCancelled",
     "ResponseParams",
     "ResponseRequested",

@@ -16,10 +16,15 @@ IDLE_KEEP_MS: Final = 10_000
 
 
 class InputBuffer:
-    """Appended audio. `speech_item_id` is the id that the speech going on will have once committed."""
+    """Appended audio. `speech_item_id` is the id that the speech going on will have once committed.
 
-    def __init__(self) -> None:
+    `keep` False: only how much there is is kept.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self._keep = keep
         self._data = bytearray()
+        self._size = 0
         self._start_ms = 0.0
         self.bytes_per_ms = 48
         self.speech_item_id: str | None = None
@@ -27,7 +32,7 @@ class InputBuffer:
     @property
     def buffered_ms(self) -> float:
         """How much is in the buffer."""
-        return len(self._data) / self.bytes_per_ms
+        return self._size / self.bytes_per_ms
 
     @property
     def end_ms(self) -> float:
@@ -36,16 +41,19 @@ class InputBuffer:
 
     def has_room(self, size: int) -> bool:
         """Whether `size` bytes more can be kept."""
-        return len(self._data) + size <= MAX_BUFFER_BYTES
+        return self._size + size <= MAX_BUFFER_BYTES
 
     def append(self, data: bytes) -> None:
         """More audio."""
-        self._data += data
+        self._size += len(data)
+        if self._keep:
+            self._data += data
 
     def keep_from(self, start_ms: float) -> None:
         """Forget what lies before `start_ms`."""
         excess = int(max(0.0, start_ms - self._start_ms)) * self.bytes_per_ms
-        excess = min(excess, len(self._data))
+        excess = min(excess, self._size)
+        self._size -= excess
         del self._data[:excess]
         self._start_ms += excess / self.bytes_per_ms
 
@@ -57,6 +65,7 @@ class InputBuffer:
         """Everything, and the buffer is empty; speech that was going on is over."""
         data = bytes(self._data)
         self._start_ms = self.end_ms
+        self._size = 0
         self._data.clear()
         self.speech_item_id = None
         return data

@@ -31,7 +31,6 @@ from mob.ids import Ids
 from mob.providers.events import ResponseStatus
 from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime.conversation import Conversation, Entry
-from mob.providers.openai_realtime.names import BYTES_PER_MS
 from mob.providers.openai_realtime.outbox import AudioHead, EmissionOptions, Outbox
 from mob.providers.openai_realtime.server_events import ResponseParams
 from mob.providers.openai_realtime.server_session import ServerSession
@@ -111,11 +110,11 @@ class ResponseWriter:
         return entry.id
 
     def audio(self, pcm: bytes) -> None:
-        """Say this: PCM16 little-endian mono at 24 kHz, of any length."""
+        """Say this, of any length, in the session's output format: PCM16 little-endian mono at 24 kHz, or G.711."""
         part = self._part("audio")
         if part is None or not pcm:
             return
-        length = len(pcm) / BYTES_PER_MS
+        length = len(pcm) / self._session.output_bytes_per_ms
         if not self.ended:
             self.audio_ms += length
             part.entry.audio_ms[0] = part.entry.audio_ms.get(0, 0.0) + length

@@ -15,7 +15,8 @@ writer wrote `response.done`. At most one response of the conversation is reques
         `------refuse_response--> gone
 
 Turn detection is the application's (it has the ears): it says `speech_started`, `speech_stopped`, `commit_input`,
-and honours `session.create_response` and `session.interrupt_response`.
+and honours `session.create_response` and `session.interrupt_response`. An application that offers less than the vendor
+says so by `vet`: it sees each legal event (appended audio excepted) before it takes effect, and may refuse it.
 Source: OpenAI Realtime GA reference.
 """
 
@@ -86,7 +87,8 @@ class RealtimeServer:
     """One connection of an OpenAI Realtime client, as the server. Call `open` first, then feed it frames.
 
     `model` is what the client asked for when connecting, `expires_at` unix seconds. `rewrite` and `options` make it
-    a peer that differs from the usual one; see `outbox`.
+    a peer that differs from the usual one; see `outbox`. `vet` raises `Refusal` for what the application does not do.
+    `keep_audio` False: input audio is measured and not kept, so that committed items come without their sound.
     """
 
     def __init__(
@@ -97,14 +99,17 @@ class RealtimeServer:
         expires_at: float | None = None,
         options: EmissionOptions | None = None,
         rewrite: Rewrite | None = None,
+        vet: Callable[[JsonObject], None] | None = None,
+        keep_audio: bool = True,
     ) -> None:
         self._ids = ids or Ids()
+        self._vet = vet
         session_id = self._ids.new("sess")
         self._outbox = Outbox(event_prefix=f"event_{session_id.removeprefix('sess_')}_", rewrite=rewrite)
         self._options = options or EmissionOptions()
         self._conversation_id = self._ids.new("conv")
         self._conversation = Conversation()
-        self._input = InputBuffer()
+        self._input = InputBuffer(keep=keep_audio)
         self._requested: dict[str, ResponseParams] = {}
         self._writers: dict[str, ResponseWriter] = {}
         self._has_spoken = False
@@ -142,6 +147,8 @@ class RealtimeServer:
             if "type" not in event:
                 raise missing("type")
             checked: Any = CLIENT_EVENT(event, "")
+            if self._vet is not None:
+                self._vet(checked)
             return self._handlers[checked["type"]](checked)
         except WireError as error:
             self._refuse(Refusal("invalid_json", error.message), event)
@@ -188,6 +195,11 @@ class RealtimeServer:
         """How much input audio the session has had, in all."""
         return self._input.end_ms
 
+    @property
+    def buffered_ms(self) -> float:
+        """How much input audio waits to be committed."""
+        return self._input.buffered_ms
+
     # What the application says: input
 
     def speech_started(self, audio_start_ms: int) -> str:
@@ -209,9 +221,12 @@ class RealtimeServer:
                 "input_audio_buffer.speech_stopped", item_id=self._input.speech_item_id, audio_end_ms=audio_end_ms
             )
 
-    def commit_input(self) -> InputCommitted | None:
-        """Turn detection ends the user's turn: the buffer becomes an item. None when there is no audio at all."""
-        return self._commit() if self._input.buffered_ms else None
+    def commit_input(self, *, always: bool = False) -> InputCommitted | None:
+        """Turn detection ends the user's turn: the buffer becomes an item. None when there is no audio at all.
+
+        `always`: an item all the same, when whoever has the ears is behind the buffer.
+        """
+        return self._commit() if always or self._input.buffered_ms else None
 
     def user_transcript_delta(self, item_id: str, delta: str) -> None:
         """More of a user item's transcript."""
@@ -276,9 +291,9 @@ class RealtimeServer:
         ]
         self._outbox.emit("rate_limits.updated", rate_limits=said)
 
-    def error(self, code: str, message: str, *, kind: str = "server_error") -> None:
-        """Report an error that no client event is to blame for, such as `session_expired`."""
-        self._outbox.error(code, message, kind=kind)
+    def error(self, code: str, message: str, *, kind: str = "server_error", param: str | None = None) -> None:
+        """Report an error that the protocol alone does not know of, such as `session_expired`."""
+        self._outbox.error(code, message, kind=kind, param=param)
 
     # Client events, checked
 

@@ -85,6 +85,25 @@ class ServerSession:
         """Bytes of input audio in a millisecond: 48 for PCM16 at 24 kHz, 8 for the two telephone formats."""
         return BYTES_PER_MS if self._data["audio"]["input"]["format"]["type"] == "audio/pcm" else 8
 
+    @property
+    def output_bytes_per_ms(self) -> int:
+        """Bytes of output audio in a millisecond, likewise."""
+        return BYTES_PER_MS if self.output_format["type"] == "audio/pcm" else 8
+
+    @property
+    def input_format(self) -> JsonObject:
+        """The format of input audio, as on the wire."""
+        return cast("JsonObject", self._data["audio"]["input"]["format"])
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether the client wants to read what the user says."""
+        return self._data["audio"]["input"]["transcription"] is not None
+
+    def preview(self, change: JsonObject) -> SessionConfig:
+        """What the session would be with this checked change; nothing is changed."""
+        return _config_of(_merge(self._data, change))
+
     def echo(self) -> JsonObject:
         """The full session, for `session.created` and `session.updated`."""
         return cast("JsonObject", _copied(self._data))
