@@ -49,6 +49,7 @@ class Conversation:
         """A turn that the session puts."""
         output: Modality | None = "text" if prompt.output == "text" else "audio" if prompt.output == "audio" else None
         turn = self.line.new(prompt.cause, turn_id=turn_id, output=output)
+        turn.prompted = True
         for item in prompt.items:
             turn.reducer.give(item)
         turn.wants("answer")
@@ -116,7 +117,13 @@ class Conversation:
             return
         turn.state = "running"
         turn.deadline = self.context.now + self.context.limits.turn_timeout_s
-        self.context.publish(events.TurnBegan, turn=turn_id, cause=turn.cause.kind, origin=turn.cause.origin)
+        self.context.publish(
+            events.TurnBegan,
+            turn=turn_id,
+            cause=turn.cause.kind,
+            origin=turn.cause.origin,
+            prompted=turn.prompted,
+        )
 
     def refused(self, turn_id: str, error: MobError) -> None:
         """The current turn may not run."""

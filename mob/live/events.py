@@ -79,12 +79,14 @@ class UserTranscript(LiveEvent):
 class TurnBegan(LiveEvent):
     """A turn has its place: what the member says from here until it is committed belongs to it.
 
-    `cause` and `origin` say why it began: a turn that another member asked for is not the client's.
+    `cause` and `origin` say why it began. `prompted`: it was put to the member beside this channel, by another member
+    or another program, so that its answer is not for this client (unless it hands the human over: cause "hand_off").
     """
 
     turn: str
     cause: CauseKind
     origin: str | None = None
+    prompted: bool = False
 
 
 @frozen(slots=True, kw_only=True)

@@ -38,8 +38,9 @@ class LiveTurn:
 
     `want` is the answer that is still to be asked for, not before `not_before`. `cut` names why the turn was cut,
     `failure` why it failed. `placed` says in which epoch each given item stands in the provider's conversation.
-    `revoicing`: the user's words were lost with a connection and are being said again to the next. `instructions`
-    stand in the place of the session's. `input_refs` gives the item that each command for it was to place.
+    `revoicing`: the user's words were lost with a connection and are being said again to the next. `prompted`: the
+    session put it, not the channel's client. `instructions` stand in the place of the session's. `input_refs` gives the
+    item that each command for it was to place.
     """
 
     turn_id: str
@@ -61,6 +62,7 @@ class LiveTurn:
     failure: str | None = None
     remark: str | None = None
     revoicing: bool = False
+    prompted: bool = False
     ends: bool = False
     unanswered_results: bool = False
     response_ids: list[str] = field(factory=list)
