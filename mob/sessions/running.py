@@ -15,7 +15,7 @@ import trio
 from attrs import frozen
 
 from mob.errors import HopLimitReached, LimitReached, MobError, RouteRefused, TurnTimedOut
-from mob.sessions.tools import BadArguments, ToolContext, ToolFunction, as_text, cut, parse_arguments
+from mob.sessions.tools import BadArguments, CallWithdrawn, ToolContext, ToolFunction, as_text, cut, parse_arguments
 from mob.values import ToolStatus
 
 _log = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ def _failure(name: str, error: BaseException) -> Outcome:
     match error:
         case BadArguments():
             return Outcome("failed", str(error))
+        case CallWithdrawn():
+            return Outcome("cancelled", str(error))
         case TurnTimedOut():
             return Outcome("timed_out", error.message)
         case RouteRefused() | HopLimitReached() | LimitReached():

@@ -3,8 +3,7 @@
 Theory. A Session is the only writer of its member's history. What is said to the member arrives in two ways: as letters
 in its mailbox (`ask`, `tell_nowait`), served one after the other by `run`, or spoken and typed over a live channel that
 a client holds (`open_live`). Both pass the one turn desk, so one turn runs at a time. A letter is delivered by
-request/response or over the live channel, as the model in force demands; the channel asks back through `SessionPort`,
-which this class is.
+request/response or over the live channel, as the model in force demands; the channel asks back through a `ChannelPort`.
 
     new ──run──> running ──stop──> draining (what was taken in is still served) ──> stopped
                  running ──a fault, or the member's scope is cancelled──> stopped
@@ -14,47 +13,47 @@ Whatever belongs to the member runs in `run`'s nursery and is gone when it retur
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import trio
 from attrs import frozen
 
 from mob.definition.model import MobDefinition, ModelCapabilities, Profile, Route
 from mob.errors import (
+    LiveClosed,
     MemberFailed,
     MemberNotRunning,
     MobError,
     ProviderError,
     ProviderUnreachable,
     ReopenRequired,
-    StoreError,
     TurnTimedOut,
 )
 from mob.history.fold import History, HistoryStatistics
-from mob.history.items import Cause, Item, ToolCall, ToolResult, Turn, UserMessage
+from mob.history.items import Cause, Item, Turn, UserMessage
 from mob.history.projection import project
-from mob.history.rows import ChannelOpened, Row
 from mob.ids import Ids
-from mob.live import events as live
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
 from mob.live.ports import ChannelOptions, Prompt, Seed
 from mob.live.watchdog import Watchdog
 from mob.sessions.binding import Binding, Bindings
 from mob.sessions.budget import BudgetMeter, BudgetStatistics
+from mob.sessions.channelport import ChannelPort
 from mob.sessions.channels import ChannelHost
 from mob.sessions.desk import DeskStatistics, TurnDesk
 from mob.sessions.events import ErrorOccurred, RunEvent
 from mob.sessions.instructions import build_config, build_instructions
 from mob.sessions.journal import Journal
 from mob.sessions.ledger import Ledger, LedgerStatistics
+from mob.sessions.lending import Loan
 from mob.sessions.mailbox import Answer, Letter, Mailbox, MailboxStatistics
 from mob.sessions.observing import ChannelObserver, StateBoard
 from mob.sessions.requesting import RequestDelivery
-from mob.sessions.tools import ToolBox
+from mob.sessions.tools import ToolBox, ToolFunction
 from mob.store.port import RunLog
-from mob.values import Image, Usage
+from mob.values import Image
 
 _CHARS_PER_TOKEN = 3
 """On the safe side of what tokenizers make of text."""
@@ -190,6 +189,33 @@ class Session:
         async with self._running_parts().channels.client(options) as channel:
             yield channel
 
+    @asynccontextmanager
+    async def lend_tools(self, tools: Iterable[ToolFunction]) -> AsyncIterator[None]:
+        """Offer the member these tools of an outside client, beside its own, for as long as the block lasts.
+
+        When it is left they are taken away, and what they still run is cancelled. An open live channel is told of both.
+        UsageError: a name is taken, or no tool can have it. MemberNotRunning.
+        """
+        self._running_parts()
+        loan = Loan(tools)
+        self.tools.lend(loan.tools)
+        try:
+            await self._tell_tools()
+            yield
+        finally:
+            self.tools.take_back(loan.names)
+            loan.end()
+            with trio.CancelScope(shield=True):
+                await self._tell_tools()
+
+    async def _tell_tools(self) -> None:
+        """An open channel is told which tools there are now; one that is closing takes none."""
+        parts = self._parts
+        if parts is not None and parts.channels.channel is not None:
+            tools = self.tools.schemas if parts.channels.binding.model.tools else ()
+            with suppress(LiveClosed):
+                await parts.channels.channel.refresh(tools=tools)
+
     # What it is.
 
     @property
@@ -307,9 +333,22 @@ class Session:
             publish=self._publish,
             max_output_bytes=self._limits.max_tool_output_bytes,
         )
+        port = ChannelPort(
+            self._session_id,
+            self.identity,
+            desk=self._desk,
+            journal=self._journal,
+            ledger=ledger,
+            tools=self.tools,
+            observer=self._observer,
+            seed=self.seed,
+            model=lambda: self._running_parts().channels.binding.model,
+            nursery=nursery,
+            tell=self._tell,
+        )
         channels = ChannelHost(
             self.identity,
-            self,
+            port,
             bindings=self._bindings,
             dialler=self._dialler,
             ids=self._ids,
@@ -400,12 +439,11 @@ class Session:
             ErrorOccurred(member=self.identity, error_class=error.code, message=error.message, recovery=recovery)
         )
 
-    # What its channel asks of it: mob.live.ports.SessionPort.
+    # What it is told of itself and its past.
 
     def seed(self, max_chars: int | None = None) -> Seed:
         """The projection that a channel opens with, as of now; at most so many characters of the past."""
-        binding = self._running_parts().channels.binding
-        return self._seed_for(binding, max_chars)
+        return self._seed_for(self._running_parts().channels.binding, max_chars)
 
     def _seed_for(self, binding: Binding, max_chars: int | None = None) -> Seed:
         instructions = build_instructions(self._definition, self.identity, binding.profile, self._routes())
@@ -415,67 +453,6 @@ class Session:
         if past.degraded:
             return Seed(config, past.items, "degraded")
         return Seed(config, past.items, "transcript_only" if past.items else "fresh")
-
-    async def admit_turn(self, cause: Cause) -> None:
-        """Wait until this turn is the one that runs, and until its first request may be made. BudgetExceeded."""
-        self._desk.model = self._running_parts().channels.binding.model
-        await self._desk.admit(cause)
-        await self._desk.make_ready()
-
-    def abandon_turn(self) -> None:
-        """The admitted turn came to nothing."""
-        self._desk.abandon()
-
-    def admit_request(self) -> None:
-        """Before each request for a response. BudgetExceeded."""
-        self._desk.reserve_nowait()
-
-    def spent(self, usage: Usage | None) -> None:
-        """A request ended."""
-        self._desk.settle(usage)
-
-    async def commit(self, turn: Turn) -> Turn:
-        """Make the turn durable; the slot is free afterwards. StoreError."""
-        return await self._desk.commit(turn)
-
-    async def fill_transcript(self, item_id: str, text: str, *, failed: bool = False) -> None:
-        """A transcript came late. StoreError."""
-        await self._desk.fill_transcript(item_id, text, failed=failed)
-
-    def runs_tool(self, name: str) -> bool:
-        """Whether the tool is ours to run."""
-        return name in self.tools
-
-    def keeps_running(self, name: str) -> bool:
-        """Whether a running call survives the interruption of its turn."""
-        tool = self.tools.get(name)
-        return tool is not None and tool.keeps_running
-
-    def ends_turn(self, name: str) -> bool:
-        """Whether the turn is over when this tool is done."""
-        tool = self.tools.get(name)
-        return tool is not None and tool.ends_turn
-
-    def observe(self, event: live.LiveEvent) -> None:
-        """One event of the channel, before its client can see it."""
-        parts = self._running_parts()
-        match event:
-            case live.Interrupted(response_id=response_id):
-                parts.ledger.response_cut(response_id)
-            case live.Connected(channel_id=channel_id, epoch=epoch, continuity=continuity):
-                row = ChannelOpened(self.identity, channel_id, epoch, continuity)
-                parts.nursery.start_soon(self._record, row)
-        self._observer.see(event)
-
-    async def run_tool(self, call: ToolCall, *, turn_id: str, response_id: str, cause: Cause) -> ToolResult:
-        """Run the call to its one terminal state; see the port."""
-        return await self._running_parts().ledger.run(call, turn_id=turn_id, response_id=response_id, cause=cause)
-
-    async def _record(self, *rows: Row) -> None:
-        try:
-            await self._journal.write(*rows)
-        except StoreError as error:
-            self._tell(error)
 
 
 @frozen(slots=True, eq=False)

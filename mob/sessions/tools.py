@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from enum import Enum
 from pathlib import Path
@@ -76,14 +76,21 @@ class BadArguments(Exception):
     """The model's arguments do not fit; the message tells the model what to write instead."""
 
 
+class CallWithdrawn(Exception):
+    """Whoever was to answer the call has gone: it ends as cancelled, and the message tells the model."""
+
+
 class ToolBox:
     """The tools of one session, by name. Later tools of the same name replace earlier ones.
 
-    `external` tools are offered to the model and run by nobody here: the client of the live channel answers them.
+    Tools that are lent stand beside the others and go again; one of the others that comes later under the same name
+    waits until the lent one has gone. `external` tools are offered to the model and run by nobody here: the client of
+    the live channel answers them.
     """
 
     def __init__(self, tools: Iterable[ToolFunction] = (), *, external: Iterable[ToolSchema] = ()) -> None:
         self._tools: dict[str, ToolFunction] = {}
+        self._lent: dict[str, ToolFunction] = {}
         self._external = tuple(external)
         for tool in tools:
             self.add(tool)
@@ -96,28 +103,50 @@ class ToolBox:
         """Take a tool out; a call of it that runs goes on. Nothing happens when it is not there."""
         self._tools.pop(name, None)
 
+    def lend(self, tools: Sequence[ToolFunction]) -> None:
+        """Put these beside the others. UsageError, and none is there, when a name is taken."""
+        taken = {*self._tools, *self._lent, *(tool.name for tool in self._external)}
+        for tool in tools:
+            if tool.name in taken:
+                raise UsageError(f"there is a tool {tool.name!r} already; lend yours under another name")
+        self._lent.update((tool.name, tool) for tool in tools)
+
+    def take_back(self, names: Iterable[str]) -> None:
+        """The lent tools of these names go."""
+        for name in names:
+            self._lent.pop(name, None)
+
     def get(self, name: str) -> ToolFunction | None:
         """The tool of this name."""
-        return self._tools.get(name)
+        return self._all.get(name)
+
+    @property
+    def standing(self) -> tuple[ToolFunction, ...]:
+        """Those that are not lent."""
+        return tuple(self._tools.values())
 
     @property
     def schemas(self) -> tuple[ToolSchema, ...]:
         """What the model is told, in the order in which the tools were put in."""
-        return (*(tool.schema for tool in self._tools.values()), *self._external)
+        return (*(tool.schema for tool in self._all.values()), *self._external)
+
+    @property
+    def _all(self) -> dict[str, ToolFunction]:
+        return {**self._tools, **self._lent}
 
     def __contains__(self, name: object) -> bool:
-        return name in self._tools
+        return name in self._tools or name in self._lent
 
     def __iter__(self) -> Iterator[ToolFunction]:
-        return iter(tuple(self._tools.values()))
+        return iter(self._all.values())
 
     def __len__(self) -> int:
-        return len(self._tools)
+        return len(self._all)
 
     def unknown(self, name: str) -> str:
         """What to tell a model that called a tool which is not there."""
-        near = nearest(name, self._tools)
-        known = ", ".join(self._tools) or "none"
+        near = nearest(name, self._all)
+        known = ", ".join(self._all) or "none"
         hint = f" Did you mean {near}?" if near else ""
         return f"There is no tool named {name!r}.{hint} Your tools: {known}."
 

@@ -308,7 +308,7 @@ class Crew:
     async def _update_tools_of(self, session: Session) -> None:
         wanted = {tool.name: tool for tool in self._route_tools(session.identity)}
         own = {tool.name for tool in self._own_tools[session.identity]}
-        present = {tool.name: tool for tool in session.tools if tool.name not in own}
+        present = {tool.name: tool for tool in session.tools.standing if tool.name not in own}
         if {name: tool.schema for name, tool in wanted.items()} == {n: tool.schema for n, tool in present.items()}:
             return
         for name in present.keys() - wanted.keys():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from mob.errors import MemberNotRunning, StaleGeneration
@@ -11,6 +11,7 @@ from mob.live.channel import LiveChannel
 from mob.live.ports import ChannelOptions
 from mob.sessions.mailbox import Answer
 from mob.sessions.session import Session, SessionStatistics
+from mob.sessions.tools import ToolFunction
 from mob.team.host import MemberHost
 from mob.values import Image, Usage
 
@@ -60,6 +61,15 @@ class MemberHandle:
         """The member's live channel, ready, until the block is left. See Session.open_live for what it raises."""
         async with self._open_host().session.open_live(options) as live:
             yield live
+
+    @asynccontextmanager
+    async def lend_tools(self, tools: Iterable[ToolFunction]) -> AsyncIterator[None]:
+        """Offer the member tools of an outside client until the block is left. See Session.lend_tools.
+
+        They are lent to this generation: a new one has to be lent them anew.
+        """
+        async with self._open_host().session.lend_tools(tools):
+            yield
 
     def history(self) -> tuple[Turn, ...]:
         """The committed turns, oldest first, as of now."""

@@ -15,7 +15,9 @@ from mob.errors import (
 )
 from mob.history.items import Note, ToolResult
 from mob.history.rows import FloorMoved, MemberEnded, MemberSpawned, RunStarted, RunStopped, TurnRow
+from mob.sessions.tools import ToolFunction
 from mob.store.memory import MemoryStore
+from mob.values import ToolSchema
 
 
 def results(turn):
@@ -328,3 +330,25 @@ async def test_a_tool_that_cannot_be_imported_is_refused_before_anything_runs(au
     with pytest.raises(UsageError, match="gone"):
         async with open_team(definition, store=store):
             pytest.fail("it must not start")
+
+
+async def test_lent_tools_outlive_a_change_of_the_routes_and_clash_with_none(autojump_clock):
+    async def look(arguments, context):
+        return "nothing"
+
+    def lent(name):
+        return ToolFunction(ToolSchema(name, name), look)
+
+    async with open_team(definition_of(routes=[Route("ann", "bob", ("ask",))])) as mob:
+        ann = mob.member("ann")
+        async with ann.lend_tools([lent("look")]):
+            with pytest.raises(UsageError, match="ask_bob"):
+                async with ann.lend_tools([lent("ask_bob")]):
+                    pass
+            await mob.wire("ann", "cyd", "tell")
+            await mob.wait_quiet()
+            await mob.ask("1")
+        await mob.ask("2")
+        first, second = ({tool.name for tool in request.tools} for request in mob.stage.requests_of("ann"))
+    assert first == {"ask_bob", "tell_cyd", "look"}
+    assert second == {"ask_bob", "tell_cyd"}
