@@ -126,9 +126,11 @@ def _response(value: dict[str, Any], ident: Id | None) -> Message | Malformed:
 
 def write_message(message: Message | Malformed) -> bytes:
     """The message as one line of UTF-8, without the line's end. ValueError for what JSON has no word for."""
-    return json.dumps(_as_json(message), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
-        "utf-8", "surrogatepass"
-    )
+    body = _as_json(message)
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON text can carry and UTF-8 cannot
+        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _as_json(message: Message | Malformed) -> dict[str, Any]:

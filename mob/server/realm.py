@@ -237,11 +237,11 @@ class Realm:
             return
         begun = {run.run_id for run in await self.store.runs()}
         for record in tuple(self.files.records.values()):
-            if record.document is None or record.mob_id in self._mobs:
+            if record.document is None or not record.hidden or record.mob_id in self._mobs:
                 continue
             try:
                 hosted = self.add_mob(
-                    _definition_of(record),
+                    spec_of(record.document).definition,
                     mob_id=record.mob_id,
                     run_id=record.run_id,
                     hidden=record.hidden,
@@ -284,12 +284,6 @@ class Realm:
 def members_of(hosted: HostedMob) -> Sequence[str]:
     """Who is in this mob: those of its running team, else those that it was made of."""
     return tuple(hosted.mob.members) if hosted.running else tuple(hosted.definition.members)
-
-
-def _definition_of(record: MobRecord) -> MobDefinition:
-    """What the mob of this record is made of. MobError."""
-    document = record.document or {}
-    return spec_of(document).definition if record.hidden else definition_of_document(document)
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ class Params:
     def maybe_child(self, name: str) -> Params | None:
         """An object, or None when it is not given."""
         value = self._typed(name, dict)
-        return None if value is None else Params(value, self._at(name))
+        return None if value is None else Params(value, self.where(name))
 
     def child(self, name: str) -> Params:
         """An object that must be there."""
@@ -98,7 +98,7 @@ class Params:
             at = f"{name}[{index}]"
             if not isinstance(value, dict):
                 raise self.wrong(at, f"must be an object, not {_shown(value)}")
-            children.append(Params(value, self._at(at)))
+            children.append(Params(value, self.where(at)))
         return children
 
     def texts(self, name: str, *, most: int = 1000) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class Params:
 
     def wrong(self, name: str, what: str) -> RequestInvalid:
         """The error that says what is wrong with this parameter."""
-        at = self._at(name)
+        at = self.where(name)
         return RequestInvalid(f"`{at}` {what}", field=at)
 
     def _typed(self, name: str, kind: type[_T]) -> _T | None:
@@ -129,7 +129,8 @@ class Params:
             raise self.wrong(name, f"must be {_KINDS[kind]}, not {_shown(value)}")
         return value
 
-    def _at(self, name: str) -> str:
+    def where(self, name: str) -> str:
+        """The path of this parameter in the request."""
         return f"{self.path}.{name}" if self.path else name
 
 

@@ -1,0 +1,126 @@
+"""What a client says, as Meerkat's clients write it: plain text, or a list of blocks of text and pictures."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from mob.errors import CapabilityUnavailable, RequestInvalid
+from mob.server.limits import DoorLimits
+from mob.server.rpc.params import Params
+from mob.values import Image
+
+_MOST = DoorLimits()
+_MAX_BLOCKS: Final = 256
+_MAX_TEXT: Final = 4_000_000
+_SIGNATURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
+
+
+@frozen(slots=True)
+class Content:
+    """A text and pictures."""
+
+    text: str = ""
+    images: tuple[Image, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.images)
+
+
+def content(params: Params, name: str) -> Content:
+    """What must be there, though it may be empty. RequestInvalid, CapabilityUnavailable."""
+    found = maybe_content(params, name)
+    if found is None:
+        raise params.wrong(name, "is missing")
+    return found
+
+
+def maybe_content(params: Params, name: str) -> Content | None:
+    """What was said, or None when it is not given. RequestInvalid, CapabilityUnavailable."""
+    value = params.values.get(name)
+    return None if value is None else read_content(params, name, value)
+
+
+def contents(params: Params, name: str) -> list[Content]:
+    """A list of such, empty when it is not given."""
+    return [read_content(params, f"{name}[{i}]", value) for i, value in enumerate(params.items(name, most=_MAX_BLOCKS))]
+
+
+def read_content(params: Params, name: str, value: Any) -> Content:
+    """What this value says, that stands at `name` of `params`."""
+    if isinstance(value, str):
+        return Content(_text(params, name, value))
+    if not isinstance(value, list):
+        raise params.wrong(name, "must be a string, or a list of content blocks")
+    if len(value) > _MAX_BLOCKS:
+        raise params.wrong(name, f"has {len(value)} blocks; the most is {_MAX_BLOCKS}")
+    texts: list[str] = []
+    images: list[Image] = []
+    for index, entry in enumerate(value):
+        at = f"{name}[{index}]"
+        if not isinstance(entry, dict):
+            raise params.wrong(at, "must be a content block, an object with a `type`")
+        block = Params(entry, params.where(at))
+        kind = block.text("type")
+        if kind == "text":
+            texts.append(_text(block, "text", block.maybe_text("text", most=_MAX_TEXT) or ""))
+        elif kind == "image":
+            images.append(_image(block))
+        elif kind in ("video", "audio"):
+            raise CapabilityUnavailable(
+                f"`{block.path}`: this server takes no {kind} here; send speech over a live channel",
+                field=block.path,
+            )
+        else:
+            raise block.wrong("type", f"must be text or image, not {kind[:60]!r}")
+    _check_size(params, name, images)
+    return Content("\n".join(texts), tuple(images))
+
+
+def _text(params: Params, name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise params.wrong(name, f"has half a surrogate pair at character {error.start}") from None
+    return text
+
+
+def _image(block: Params) -> Image:
+    source = block.text("source")
+    if source == "blob":
+        raise CapabilityUnavailable(
+            f"`{block.path}`: this server keeps no blobs; send the picture inline", field=block.path
+        )
+    if source != "inline":
+        raise block.wrong("source", f"must be inline or blob, not {source[:60]!r}")
+    mime = block.text("media_type")
+    if mime not in _SIGNATURES:
+        raise block.wrong("media_type", f"must be {' or '.join(_SIGNATURES)}, not {mime[:60]!r}")
+    data = decoded(block, "data")
+    if not data.startswith(_SIGNATURES[mime]):
+        raise block.wrong("data", f"is no {mime}")
+    return Image(mime, data)
+
+
+def decoded(params: Params, name: str, *, most: int = _MOST.max_image_bytes) -> bytes:
+    """Base64 that must be there, as bytes. RequestInvalid, also for more than `most` of them."""
+    text = params.text(name, most=most * 2)
+    if len(text) * 3 // 4 > most + 3:
+        raise params.wrong(name, f"is about {len(text) * 3 // 4} bytes; the most is {most}")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise params.wrong(name, "is not base64") from None
+
+
+def _check_size(params: Params, name: str, images: Sequence[Image]) -> None:
+    size = sum(len(image.data) for image in images)
+    if size > _MOST.max_images_bytes:
+        raise RequestInvalid(
+            f"`{params.where(name)}` has {size} bytes of pictures; the most is {_MOST.max_images_bytes}",
+            field=params.where(name),
+        )

@@ -1,0 +1,108 @@
+"""The JSON-RPC door as a whole: which methods there are, and how clients come in.
+
+    lines       a stream's or the standard streams' (`serve_rpc_lines`): one client a call
+    frames      a WebSocket at /rpc on the port of everything else (`rpc_sockets`), where the front asks for the secret
+
+A table of methods is of one server and serves all its clients; what belongs to one client is in its RpcClient. Where a
+secret is wanted of a stream of lines, the first message must be `initialize` with it, and nothing is served before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from mob.errors import Unauthorized
+from mob.protocol.jsonrpc import Malformed, Request, Response, read_message, write_message
+from mob.server.auth import Gatekeeper
+from mob.server.limits import DoorLimits
+from mob.server.realm import Realm
+from mob.server.routes import SocketRoute, Visit
+from mob.server.rpc.client import Link, RpcClient, TooLong
+from mob.server.rpc.dispatch import Methods
+from mob.server.rpc.errors import error_of
+from mob.server.rpc.handshake import handshake_methods
+from mob.server.rpc.links import SocketLink, StreamLink
+from mob.server.rpc.live import LiveDoor
+from mob.server.rpc.sessions import session_methods
+
+__all__ = ["LiveDoor", "rpc_methods", "rpc_sockets", "serve_rpc_lines"]
+
+RPC_PATH = "/rpc"
+_FIRST_BYTES = 64 * 1024
+
+
+def rpc_methods(realm: Realm, *, live: LiveDoor | None) -> Methods:
+    """The methods that this server offers. `live` None: there is no transport, and so no method of a live channel."""
+    methods = Methods()
+    methods.add(handshake_methods(realm, methods, live=live is not None))
+    methods.add(session_methods(realm))
+    return methods
+
+
+async def serve_rpc_lines(
+    link: StreamLink, methods: Methods, limits: DoorLimits, *, gatekeeper: Gatekeeper | None = None
+) -> None:
+    """Serve one client until it goes. `gatekeeper`: the client must first say the secret, if there is one."""
+    entrance: Link = link
+    if gatekeeper is not None and gatekeeper.secret is not None:
+        entrance = _Guarded(link, gatekeeper, limits)
+    await RpcClient(entrance, methods, limits).run()
+
+
+def rpc_sockets(realm: Realm, methods: Methods) -> list[SocketRoute]:
+    """The WebSocket of this door: one message a text frame. At most `max_rpc_clients` at once."""
+    served = 0
+
+    async def serve(visit: Visit) -> None:
+        nonlocal served
+        if served >= realm.limits.max_rpc_clients:
+            await visit.transport.aclose(1013, "this server has as many JSON-RPC clients as it takes")
+            return
+        served += 1
+        try:
+            await RpcClient(SocketLink(visit.transport), methods, realm.limits).run()
+        finally:
+            served -= 1
+
+    return [
+        SocketRoute(
+            RPC_PATH, serve, "JSON-RPC 2.0, one message a text frame", max_frame_bytes=realm.limits.max_request_bytes
+        )
+    ]
+
+
+class _Guarded:
+    """A link whose first message must be `initialize` with the server's secret; otherwise it is refused and ended."""
+
+    def __init__(self, link: StreamLink, gatekeeper: Gatekeeper, limits: DoorLimits) -> None:
+        self._link = link
+        self._gatekeeper = gatekeeper
+        self._limits = limits
+        self._receive: Callable[[], Awaitable[bytes | None]] = self._first
+        self.send = link.send
+
+    async def receive(self) -> bytes | None:
+        """As the link's, once the secret was said."""
+        return await self._receive()
+
+    async def _first(self) -> bytes | None:
+        """The first message, if it may come in; None after a refusal. It must be short, and come soon."""
+        data, link, most = None, self._link, self._link.max_bytes
+        link.max_bytes = min(most, _FIRST_BYTES)
+        with trio.move_on_after(self._limits.head_s):
+            with suppress(TooLong):
+                data = await link.receive()
+        link.max_bytes = most
+        message = None if data is None else read_message(data)
+        if isinstance(message, Request) and message.method == "initialize":
+            shown = message.params.get("secret")
+            if self._gatekeeper.knows(shown if isinstance(shown, str) else None):
+                self._receive = link.receive
+                return data
+        error = Unauthorized('this server wants its secret: the first request is `initialize` with {"secret": …}')
+        ident = message.id if isinstance(message, Request | Malformed) else None
+        await link.send(write_message(Response(ident, error=error_of(error))))
+        return None
