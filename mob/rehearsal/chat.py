@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 
 import trio
 
@@ -60,8 +61,9 @@ class ChatService:
             body = b"".join(self._chunks(writer, asked, answer, member))
             return await reply.send_bytes(200, body, writer.content_type, headers)
         await reply.start(200, writer.content_type, headers)
-        async for data in self._paced(writer, asked, answer, member):
-            await reply.write(data)
+        async with aclosing(self._paced(writer, asked, answer, member)) as paced:
+            async for data in paced:
+                await reply.write(data)
         await reply.end()
         return None
 
@@ -74,7 +76,7 @@ class ChatService:
 
     async def _paced(
         self, writer: ChatReply, asked: ChatServerRequest, answer: Reply, member: str | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The stream's bytes as they are to be sent, with the faults of streams."""
         due = {kind: self._faults.due(kind, member) for kind in _STREAM_FAULTS}
         if due["sse-pings"]:

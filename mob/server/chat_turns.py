@@ -229,8 +229,8 @@ class ChatTurns:
                 return turn
         ids = ", ".join(sorted(results))
         raise RequestInvalid(
-            f"no turn of {ref.identity} waits for the results of exactly these calls: {ids[:200]}; it has ended, or they "
-            f"came later than {self._limits.client_tool_s:g} s. Say what you found in a user message instead",
+            f"no turn of {ref.identity} waits for the results of exactly these calls: {ids[:200]}; it has ended, or "
+            f"they came later than {self._limits.client_tool_s:g} s. Say what you found in a user message instead",
             field="messages",
         )
 

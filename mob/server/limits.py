@@ -60,5 +60,8 @@ class DoorLimits:
 
     max_client_secrets: int = 1024
     max_realtime: int = 128
+    max_event_streams: int = 64
+    keep_alive_s: float = 15.0
+
     max_client_tools: int = 128
     client_tool_s: float = 60.0

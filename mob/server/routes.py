@@ -96,13 +96,14 @@ class Table:
         self.sockets = tuple(sockets)
 
     def find(self, method: str, path: str) -> Match:
-        """The operation, or what else this path has. HEAD is answered as GET is, without a body."""
+        """The operation, or what else this path has. HEAD is answered as GET is, without a body; streams have none."""
         methods: list[str] = []
         for route in self.routes:
             params = _match(route.path, path)
             if params is None:
                 continue
-            if route.method == method:
+            answers_head = method == "HEAD" and route.method == "GET" and not route.streams
+            if route.method == method or answers_head:
                 return Match(route, params)
             methods.append(route.method)
         return Match(None, {}, tuple(methods))

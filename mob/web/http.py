@@ -81,7 +81,7 @@ def error_body(message: str, *, kind: str = "invalid_request_error", code: str |
 class HttpReply:
     """Writes one response: `send_json`, or `start`, any number of `write`, and `end`.
 
-    `always` are headers that go with it, whatever it turns out to be.
+    `always` are headers that go with it, whatever it turns out to be. `head_only`: HEAD was asked, no body goes out.
     """
 
     def __init__(self, connection: h11.Connection, stream: trio.abc.Stream, *, write_s: float = IDLE_S) -> None:
@@ -90,6 +90,7 @@ class HttpReply:
         self._write_s = write_s
         self.status: int | None = None
         self.always: Headers = ()
+        self.head_only = False
 
     @property
     def started(self) -> bool:
@@ -102,9 +103,14 @@ class HttpReply:
 
     async def send_bytes(self, status: int, body: bytes, content_type: str, headers: Headers = ()) -> None:
         """The whole response at once."""
-        own = [("content-type", content_type), ("content-length", str(len(body)))]
+        # RFC 9110, 8.6: no content-length with 204.
+        own = [] if status == 204 else [("content-type", content_type), ("content-length", str(len(body)))]
         self.status = status
-        await self._send(_response(status, [*own, *headers, *self.always]), h11.Data(data=body), h11.EndOfMessage())
+        head = _response(status, [*own, *headers, *self.always])
+        if self.head_only or not body:
+            await self._send(head, h11.EndOfMessage())
+        else:
+            await self._send(head, h11.Data(data=body), h11.EndOfMessage())
 
     async def start(self, status: int, content_type: str, headers: Headers = ()) -> None:
         """Begin a chunked response."""
@@ -182,6 +188,7 @@ async def serve_http(stream: trio.abc.Stream, handler: HttpHandler, bounds: Http
             request = await _Reader(connection, stream, bounds).next_request()
             if request is None:
                 return
+            reply.head_only = request.method == "HEAD"
             await handler(request, reply)
         except HttpBadRequest as bad:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):

@@ -9,10 +9,12 @@ import trio
 
 from mob.server.chat import ChatDoor
 from mob.server.chat_turns import ChatTurns
-from mob.server.openapi import ERROR, serve_document
+from mob.server.openapi import serve_document
 from mob.server.realm import Realm
+from mob.server.rest.events import EventStreams
 from mob.server.rest.health import health_routes
-from mob.server.rest.schemas import COMPONENTS, component
+from mob.server.rest.schemas import COMPONENTS, ERRORS, component
+from mob.server.rest.sessions import session_routes
 from mob.server.routes import Route, Table
 
 
@@ -25,6 +27,7 @@ def rest_routes(realm: Realm, *, nursery: trio.Nursery, table: Callable[[], Tabl
     return [
         *health_routes(realm),
         *_document_routes(table),
+        *session_routes(realm, EventStreams(realm.limits)),
         *chat_routes(realm, turns),
     ]
 
@@ -41,7 +44,7 @@ def chat_routes(realm: Realm, turns: ChatTurns) -> list[Route]:
             tag="openai",
             body=component("ChatRequest"),
             answer=component("ChatAnswer"),
-            answers=dict.fromkeys((404, 409, 429, 500, 502, 503, 504), ERROR),
+            answers=ERRORS,
         )
     ]
 

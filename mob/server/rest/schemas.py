@@ -1,16 +1,27 @@
-"""The component schemas of the OpenAPI document."""
+"""The component schemas of the OpenAPI document, and what routes say of their answers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from mob.server.openapi import ERROR
+
 JSON = dict[str, Any]
+
+COUNT_QUERY: JSON = {"type": "integer", "minimum": 0}
+ERRORS: dict[int, JSON] = dict.fromkeys((404, 409, 429, 500, 502, 503, 504), ERROR)
+"""How an operation on a member can be refused."""
 
 
 def component(name: str) -> JSON:
     """A reference to a component; KeyError for one that there is not."""
     _ = COMPONENTS[name]
     return {"$ref": f"#/components/schemas/{name}"}
+
+
+def list_of(name: str, of: str) -> JSON:
+    """An object with one list of components."""
+    return _object({name: {"type": "array", "items": component(of)}})
 
 
 def _object(properties: JSON, *, required: list[str] | None = None, text: str = "") -> JSON:
@@ -30,6 +41,67 @@ COMPONENTS: dict[str, JSON] = {
     "Readiness": _object(
         {"status": {"enum": ["ready", "not_ready"]}, "mobs": {"type": "object", "additionalProperties": _TEXT}}
     ),
+    "Usage": {"type": "object", "description": "Tokens and dollars; what is zero is left out."},
+    "Model": {"type": "object", "description": "The model's row of the catalogue.", "required": ["id", "provider"]},
+    "Turn": {
+        "type": "object",
+        "description": "A committed turn with its items: user, agent, tool_call, tool_result, note.",
+        "required": ["id", "cause", "items"],
+    },
+    "Mob": _object(
+        {
+            "mob": _TEXT,
+            "run": _TEXT,
+            "description": _TEXT,
+            "state": {"enum": ["stopped", "running", "failed", "ended"]},
+            "created_at": {"type": "number"},
+            "members": {"type": "array", "items": _TEXT},
+            "floor": {"type": ["string", "null"]},
+            "usage": {"$ref": "#/components/schemas/Usage"},
+            "routes": {"type": "array", "items": {"type": "object"}},
+            "reason": _TEXT,
+        },
+        required=["mob", "run", "description", "state", "created_at", "members"],
+    ),
+    "Session": _object(
+        {
+            "session_id": _TEXT,
+            "mob": {"type": ["string", "null"]},
+            "member": _TEXT,
+            "state": _TEXT,
+            "profile": _TEXT,
+            "model": {"$ref": "#/components/schemas/Model"},
+            "generation": _COUNT,
+            "usage": {"$ref": "#/components/schemas/Usage"},
+        },
+        required=["session_id", "mob", "member", "state", "profile", "model"],
+    ),
+    "HistoryPage": _object(
+        {
+            "session_id": _TEXT,
+            "offset": _COUNT,
+            "total": _COUNT,
+            "has_more": {"type": "boolean"},
+            "turns": {"type": "array", "items": {"$ref": "#/components/schemas/Turn"}},
+        }
+    ),
+    "Image": _object({"mime": {"enum": ["image/png", "image/jpeg"]}, "data": {"type": "string", "minLength": 1}}),
+    "TurnRequest": {
+        **_object(
+            {
+                "text": {"type": ["string", "null"]},
+                "images": {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/Image"}, "maxItems": 64},
+                "timeout_s": {"type": ["integer", "null"], "minimum": 1, "maximum": 3600},
+            },
+            required=[],
+            text="What is said: text, pictures, or both.",
+        ),
+        "additionalProperties": False,
+    },
+    "TurnAnswer": _object(
+        {"session_id": _TEXT, "text": _TEXT, "turn": {"$ref": "#/components/schemas/Turn"}},
+    ),
+    "Interrupted": _object({"interrupted": {"type": "boolean"}}),
     "ChatRequest": _object(
         {
             "model": {"type": "string", "description": "MEMBER, or MOB/MEMBER."},

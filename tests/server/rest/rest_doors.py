@@ -96,9 +96,9 @@ class Http:
     """A small HTTP client over one memory stream to the front."""
 
     def __init__(self, doors: Doors) -> None:
-        self.stream, end = trio.testing.memory_stream_pair()
+        self.stream, self.end = trio.testing.memory_stream_pair()
         self._connection = h11.Connection(h11.CLIENT)
-        doors.nursery.start_soon(doors.front.serve_stream, end)
+        doors.nursery.start_soon(doors.front.serve_stream, self.end)
 
     async def ask(self, method: str, target: str, body: object = None, **headers: str) -> Got:
         """One request and its whole answer."""

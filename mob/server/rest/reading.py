@@ -1,0 +1,63 @@
+"""What a request says, taken apart with types: its JSON body, its query."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+from mob.errors import RequestInvalid
+from mob.server.limits import DoorLimits
+from mob.server.routes import Call
+from mob.server.rpc.params import Params
+from mob.values import Image
+
+_KINDS = ("image/png", "image/jpeg")
+_LONGEST = 19
+
+
+def body_params(call: Call) -> Params:
+    """The body's JSON object. RequestInvalid."""
+    try:
+        value = json.loads(call.request.body)
+    except (ValueError, RecursionError):
+        raise RequestInvalid("the body must be a JSON object", field="body") from None
+    if not isinstance(value, dict):
+        raise RequestInvalid("the body must be a JSON object", field="body")
+    return Params(value)
+
+
+def check_known(params: Params, *names: str) -> None:
+    """RequestInvalid for a field that nobody would look at."""
+    for name in params.values:
+        if name not in names:
+            raise RequestInvalid(f"`{name[:60]}` is no field here; there are {', '.join(names)}", field=name[:60])
+
+
+def query_whole(call: Call, name: str, *, default: int, least: int = 0, most: int = 2**53) -> int:
+    """A whole number of the query. RequestInvalid."""
+    said = call.request.query.get(name)
+    if said is None:
+        return default
+    if not (said.isascii() and said.isdecimal() and len(said) <= _LONGEST and least <= int(said) <= most):
+        raise RequestInvalid(f"`{name}` must be a whole number from {least} to {most}, not {said[:60]!r}", field=name)
+    return int(said)
+
+
+def images_of(params: Params, limits: DoorLimits) -> tuple[Image, ...]:
+    """The pictures in `images`: objects of `mime` and base64 `data`. RequestInvalid."""
+    images = []
+    room = limits.max_images_bytes
+    for each in params.children("images", most=64):
+        mime = each.choice("mime", _KINDS)
+        if mime is None:
+            raise each.wrong("mime", f"is missing; it is one of {', '.join(_KINDS)}")
+        try:
+            data = base64.b64decode(each.text("data", most=limits.max_image_bytes * 4 // 3 + 4), validate=True)
+        except (binascii.Error, ValueError):
+            raise each.wrong("data", "must be base64") from None
+        room -= len(data)
+        if room < 0:
+            raise params.wrong("images", f"are larger than {limits.max_images_bytes} bytes together")
+        images.append(Image(mime, data))
+    return tuple(images)
