@@ -7,7 +7,7 @@ What the states, the cut and the commit mean is told in `mob.live.machine` and t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import overload
 
 import trio
@@ -261,6 +261,19 @@ class LiveChannel:
             item_id, position = what, ms
         if not self._pump.ended.is_set():
             self._pump.played(item_id, position)
+
+    def expect_receipts(self, *, expected: bool) -> None:
+        """Another client listens from now on, for whoever holds the channel for clients that come and go.
+
+        True: it promises receipts, and what it does not report was not heard. False: the clock alone counts.
+        """
+        if not self._pump.ended.is_set():
+            self._pump.feed(inputs.ExpectReceipts(expected))
+
+    def audio_lost(self, item_ids: Iterable[str]) -> None:
+        """Audio of these items was thrown away after it was taken from here, before the client had it."""
+        if not self._pump.ended.is_set():
+            self._pump.feed(inputs.AudioLost(tuple(item_ids)))
 
     def stop_playing(self) -> None:
         """The client has stopped playing, and will say where with `truncate`; otherwise the clock's word of now stands.

@@ -111,6 +111,13 @@ class PlayedThrough:
 
 
 @frozen(slots=True)
+class ExpectReceipts:
+    """Who listens from now on will report what it plays, or will not."""
+
+    expected: bool
+
+
+@frozen(slots=True)
 class Refresh:
     """Change what can change on an open channel; None leaves it. The other fields are refused or allowed by rule."""
 
@@ -247,6 +254,7 @@ Input = (
     | Interrupt
     | Truncate
     | Played
+    | ExpectReceipts
     | StopPlaying
     | PlayedThrough
     | Refresh

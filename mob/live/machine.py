@@ -96,7 +96,7 @@ class ChannelMachine:
         )
         self.links = Links(self.context, ttl_s=options.ttl_s)
         self.conversation = Conversation(self.context)
-        self._receipts_expected = self.context.receipts.expected = options.audio_receipts
+        self.context.receipts.expected = options.audio_receipts
         self._handlers: dict[type[Any], Callable[[Any], None]] = self._table()
 
     def _table(self) -> dict[type[Any], Callable[[Any], None]]:
@@ -112,6 +112,7 @@ class ChannelMachine:
             inputs.Interrupt: lambda what: talk.interrupt(what.reason),
             inputs.Truncate: lambda what: talk.truncate(what.item_id, what.ms),
             inputs.Played: self._played,
+            inputs.ExpectReceipts: lambda what: self.context.receipts.expect(expected=what.expected),
             inputs.StopPlaying: lambda _: talk.stop_playing(),
             inputs.PlayedThrough: lambda _: talk.played_through(),
             inputs.Refresh: self._refresh,
@@ -235,7 +236,7 @@ class ChannelMachine:
             turn is None
             or turn is not talk.line.current
             or turn.cut is not None
-            or not self._receipts_expected
+            or not self.context.receipts.expected
             or not talk.responses.serves(turn)
             or talk.line.with_item(item_id) is not turn
         ):
@@ -296,7 +297,7 @@ class ChannelMachine:
             self.context.send(ClearInput(self.context.new_ref("clear")))
 
     def _played(self, what: inputs.Played) -> None:
-        if self._receipts_expected:
+        if self.context.receipts.expected:
             self.conversation.played(what.item_id, what.ms)
 
     def _give_tool_result(self, what: inputs.GiveToolResult) -> None:

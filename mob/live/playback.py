@@ -39,13 +39,18 @@ class Heard:
 
 @define(slots=True)
 class Receipts:
-    """Whether this channel's client reports what it plays. Shared by the channel's turns; `seen` never becomes False.
+    """Whether this channel's client reports what it plays. Shared by the channel's turns; `seen` never becomes False
+    while the client stays.
 
-    `expected` False: it was opened as one that never will.
+    `expected` False: it has said that it never will.
     """
 
     seen: bool = False
     expected: bool = True
+
+    def expect(self, *, expected: bool) -> None:
+        """Another client listens from now on. What it promises holds from its first moment."""
+        self.seen = self.expected = expected
 
 
 @define(slots=True)
