@@ -58,8 +58,8 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
-    state = _state_file(arguments.state)
-    run_id = await _last_run(state) if arguments.resume == "last" else arguments.resume
+    state = state_file(arguments.state)
+    run_id = await last_run(state) if arguments.resume == "last" else arguments.resume
     opened = mob.open_mob(
         definition,
         rehearse=True if arguments.rehearse else None,
@@ -78,7 +78,8 @@ async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
     return INTERRUPTED if talking.cancel_called else code
 
 
-async def _last_run(state: Path) -> str:
+async def last_run(state: Path) -> str:
+    """The run that was begun last. RunUnknown."""
     runs = await SqliteStore(state).runs()
     if not runs:
         raise RunUnknown(f"{state} holds no run to resume; leave out --resume, or name another --state")
@@ -119,7 +120,8 @@ async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncGene
             yield Input(text=line.strip())
 
 
-def _state_file(directory: Path) -> Path:
+def state_file(directory: Path) -> Path:
+    """The store's file in this directory, which is made when it is not there. UsageError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,0 +1,51 @@
+"""`mob serve`: a team, or several, for other programs. One port has everything; see docs/doors.md."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from pathlib import Path
+
+from mob.cli.doors import gatekeeper_of, load_teams, realm_settings, run_server, serve_realm
+from mob.cli.run import last_run, state_file
+from mob.definition.model import MobDefinition
+from mob.errors import UsageError
+from mob.server.listening import parse_address, tls_context
+from mob.server.realm import open_realm
+from mob.server.serve import DoorSettings, Served
+from mob.store.sqlite import SqliteStore
+
+_REALM = "serve"
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Serve the teams until interrupted. The base URL goes to stdout as one line, so that a script can read it."""
+    if arguments.resume is not None and len(arguments.team) > 1:
+        raise UsageError("--resume goes on with one run of one team; serve that team alone")
+    definitions = load_teams(arguments.team)
+    settings = DoorSettings(
+        front=parse_address(arguments.listen),
+        rpc=None if arguments.rpc is None else parse_address(arguments.rpc, "--rpc"),
+        gatekeeper=gatekeeper_of(arguments),
+        tls=tls_context(arguments.tls_cert, arguments.tls_key),
+    )
+    return run_server(functools.partial(_serve, arguments, definitions, settings))
+
+
+async def _serve(arguments: argparse.Namespace, definitions: list[MobDefinition], settings: DoorSettings) -> None:
+    state: Path = state_file(arguments.state)
+    run_id = await last_run(state) if arguments.resume == "last" else arguments.resume
+    async with open_realm(realm_settings(arguments, _REALM), store=SqliteStore(state)) as realm:
+        for definition in definitions:
+            await realm.add_mob(definition, run_id=run_id).start()
+        await serve_realm(realm, settings, functools.partial(_say_ready, definitions))
+
+
+def _say_ready(definitions: list[MobDefinition], served: Served) -> None:
+    print(served.http, flush=True)
+    teams = ", ".join(definition.id for definition in definitions)
+    lines = [f"{teams}: talk with it by `mob attach {served.http}`, or point any OpenAI client at {served.http}/v1"]
+    if served.rpc is not None:
+        lines.append(f"JSON-RPC lines: {served.rpc}")
+    print(*lines, "Stop with Ctrl-C.", sep="\n", file=sys.stderr, flush=True)
