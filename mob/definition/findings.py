@@ -65,6 +65,7 @@ SHAPE_CODES = {
     "bad_value": "a value outside what the key takes",
     "conflicting_keys": "keys that exclude each other, or one that needs another",
     "not_built": "a key that is recognised and has no effect yet",
+    "door_refused": "a definition that came over a door names a file, Python code or a provider's address",
     "secret_in_file": "a credential stands in the file; credentials come from the environment only",
     "invalid_profile_name": "a profile's name has characters or a length that names cannot have",
     "invalid_member_name": "a member's name has characters or a length that names cannot have",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,32 @@ def parse_definition(
     tables, fault = _read(text)
     if tables is None:
         return None, (fault,) if fault is not None else ()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    definition = definition_from_tables(
+        tables, report, digest=digest, base_dir=base_dir, read_file=read_file, import_tool=import_tool
+    )
+    return None if report.failed() else definition, report.findings(text)
+
+
+def definition_from_tables(
+    tables: Mapping[str, Any],
+    report: Report,
+    *,
+    digest: str,
+    base_dir: Path,
+    read_file: ReadFile,
+    import_tool: ImportTool | None = None,
+) -> MobDefinition:
+    """All steps behind the reading. What comes out is a definition only if the report has no error. Raises nothing."""
     structured = Structurer(report).table(tables, ROOT, ())
     builder = Builder(structured, report, base_dir, read_file)
-    definition = builder.definition(hashlib.sha256(text.encode()).hexdigest())
+    definition = builder.definition(digest)
     subject = Subject(definition, structured, report)
     check_team(subject, builder.wiring(definition.orchestrator))
     check_models(subject)
     check_tools(subject, import_tool)
     check_rehearsal(subject)
-    return None if report.failed() else definition, report.findings(text)
+    return definition
 
 
 def _read(text: str) -> tuple[dict[str, Any] | None, Finding | None]:

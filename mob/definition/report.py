@@ -48,14 +48,17 @@ class Report:
             for entry in self.entries
         )
 
-    def findings(self, text: str) -> tuple[Finding, ...]:
-        """All of it in the file's order, errors kept before warnings where there are too many to show."""
+    def findings(self, text: str | None) -> tuple[Finding, ...]:
+        """All of it in the file's order, errors kept before warnings where there are too many to show.
+
+        `text` None: there is no text with lines; what was found stands in the order in which it was found.
+        """
         if not self.entries:
             return ()
         shown = sorted(self.entries, key=lambda entry: entry.severity == "warning")[:MAX_FINDINGS]
-        positions = Positions(text)
-        placed = sorted(((positions.of(entry.path), entry) for entry in shown), key=lambda pair: pair[0])
-        found = [_finding(entry, *place) for place, entry in placed]
+        place = Positions(text).of if text is not None else lambda _path: (0, 0)
+        placed = sorted(((place(entry.path), entry) for entry in shown), key=lambda pair: pair[0])
+        found = [_finding(entry, *position) for position, entry in placed]
         if len(self.entries) > len(shown):
             message = f"{len(self.entries) - len(shown)} more are not shown; mend these first."
             found.append(Finding("warning", "too_many_findings", message))

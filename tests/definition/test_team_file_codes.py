@@ -176,8 +176,8 @@ CASES = [
     Case("bad_pattern", SMALL + '[[rehearsal.host]]\nwhen = "/(a/" # !\nsay = "x"\n'),
 ]
 
-ELSEWHERE = {"file_unreadable"}
-"""Codes that need a real file: tests of loading."""
+ELSEWHERE = {"file_unreadable", "door_refused"}
+"""Codes that need a real file, or a definition that is no file: tests of loading, and of the JSON twin."""
 
 
 def find(text: str = "") -> str:
