@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 import trio
@@ -162,9 +162,9 @@ class ChatTurn:
         member = self.ref.member
         context = untold(self._said.context, member.history())
         said = Statement(self._said.text, self._said.images, context)
-        with ExitStack() as lent:
+        async with AsyncExitStack() as lent:
             if self._tools:
-                lent.enter_context(member.lend_tools(map(self._lent, self._tools)))
+                await lent.enter_async_context(member.lend_tools([self._lent(tool) for tool in self._tools]))
             self.taken = True
             return await ask_aloud(
                 self.ref.hosted.mob, member, said, message_id=self.message_id, ids=ids, on_text=self._hear

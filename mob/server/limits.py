@@ -57,8 +57,10 @@ class DoorLimits:
     max_images_bytes: int = 40 * MIB
     max_images: int = 1024
     max_image_key_bytes: int = 128
+    max_text_bytes: int = 256 * KIB
+    max_turns_waiting: int = 16
 
-    max_client_secrets: int = 1024
+    max_client_secrets: int = 512
     max_realtime: int = 128
     max_event_streams: int = 64
     keep_alive_s: float = 15.0

@@ -13,6 +13,7 @@ from mob.server.openapi import serve_document
 from mob.server.realm import Realm
 from mob.server.rest.events import EventStreams
 from mob.server.rest.health import health_routes
+from mob.server.rest.openai import openai_routes
 from mob.server.rest.schemas import COMPONENTS, ERRORS, component
 from mob.server.rest.sessions import session_routes
 from mob.server.routes import Route, Table
@@ -28,6 +29,7 @@ def rest_routes(realm: Realm, *, nursery: trio.Nursery, table: Callable[[], Tabl
         *health_routes(realm),
         *_document_routes(table),
         *session_routes(realm, EventStreams(realm.limits)),
+        *openai_routes(realm),
         *chat_routes(realm, turns),
     ]
 

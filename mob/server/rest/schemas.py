@@ -102,6 +102,31 @@ COMPONENTS: dict[str, JSON] = {
         {"session_id": _TEXT, "text": _TEXT, "turn": {"$ref": "#/components/schemas/Turn"}},
     ),
     "Interrupted": _object({"interrupted": {"type": "boolean"}}),
+    "OpenAiModel": _object({"id": _TEXT, "object": {"const": "model"}, "created": _COUNT, "owned_by": _TEXT}),
+    "OpenAiModels": _object(
+        {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": {"$ref": "#/components/schemas/OpenAiModel"}},
+        }
+    ),
+    "ClientSecretRequest": {
+        **_object(
+            {
+                "expires_after": {
+                    "type": ["object", "null"],
+                    "properties": {
+                        "anchor": {"enum": ["created_at", None]},
+                        "seconds": {"type": ["integer", "null"], "minimum": 10, "maximum": 7200},
+                    },
+                    "additionalProperties": False,
+                },
+                "session": {"type": ["object", "null"], "description": "OpenAI's realtime session object."},
+            },
+            required=[],
+        ),
+        "additionalProperties": False,
+    },
+    "ClientSecret": _object({"value": _TEXT, "expires_at": _COUNT, "session": {"type": "object"}}),
     "ChatRequest": _object(
         {
             "model": {"type": "string", "description": "MEMBER, or MOB/MEMBER."},
