@@ -33,7 +33,7 @@ from mob.errors import (
 from mob.history.fold import History, HistoryStatistics
 from mob.history.items import Cause, Item, Turn, UserMessage
 from mob.history.projection import project
-from mob.ids import Ids
+from mob.ids import Ids, session_id_of
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
 from mob.live.ports import ChannelOptions, Prompt, Seed
@@ -113,7 +113,7 @@ class Session:
         self._wall = wall
         self._watchdog = watchdog
         self._dialler = dialler
-        self._session_id = ids.new("session")
+        self._session_id = session_id_of(log.run_id, identity)
         self._bindings = Bindings(profile, model, definition)
         self._budget = budget
         self._journal = Journal(log, history, timeout_s=_STORE_TIMEOUT_S)
@@ -220,7 +220,7 @@ class Session:
 
     @property
     def session_id(self) -> str:
-        """The session's id."""
+        """The session's id: a UUID, the same for all generations of the member and all processes of the run."""
         return self._session_id
 
     @property

@@ -22,10 +22,18 @@ class MemberHandle:
     """One generation of a member. Get one with `mob.member(identity)`; every use of a stale one is StaleGeneration."""
 
     def __init__(
-        self, identity: str, generation: int, *, current: Callable[[], MemberHost], check_open: Callable[[], None]
+        self,
+        identity: str,
+        generation: int,
+        *,
+        session_id: str,
+        current: Callable[[], MemberHost],
+        check_open: Callable[[], None],
     ) -> None:
         self.identity = identity
         self.generation = generation
+        self.session_id = session_id
+        """A UUID, the same for all generations of the member and all processes of the run, running or not."""
         self._current = current
         self._check_open = check_open
 

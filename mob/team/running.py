@@ -21,6 +21,7 @@ from mob.definition.model import MobDefinition
 from mob.errors import AlreadyOpen, MemberNotRunning, StoreError
 from mob.history.items import Cause, Note, Turn
 from mob.history.rows import FloorMoved, RunStopped, Stored, Wired
+from mob.ids import session_id_of
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
 from mob.live.watchdog import Watchdog, WatchdogStatistics
@@ -383,6 +384,7 @@ class Mob:
         return MemberHandle(
             identity,
             host.generation,
+            session_id=session_id_of(self.run_id, identity),
             current=lambda: self._crew.host(identity),
             check_open=self._take_nothing_new,
         )

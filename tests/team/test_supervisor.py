@@ -1,5 +1,7 @@
 """The supervisor on the real request/response wire and a virtual clock: talking, hand-overs, coming and going."""
 
+import uuid
+
 import pytest
 import trio
 from scripted_team import HANGS, REFUSES, calls, definition_of, open_team, rows_of, says
@@ -313,6 +315,22 @@ async def test_a_resumed_run_goes_on_where_it_was(autojump_clock):
         await open_team(definition, store=store, run_id=run_id).__aenter__()
     with pytest.raises(RunUnknown):
         await open_team(definition, store=store, run_id="nope", resume=True).__aenter__()
+
+
+async def test_a_session_has_one_id_over_generations_crashes_and_processes(autojump_clock):
+    store = MemoryStore()
+    async with open_team(store=store, run_id="run_x") as mob:
+        before = mob.member("bob").session_id
+        assert uuid.UUID(before).version == 5
+        assert mob.member("bob").session.session_id == before
+        assert (await mob.respawn("bob")).session.session_id == before
+        await mob.retire("bob")
+        assert mob.member("bob").session_id == before
+        assert mob.member("ann").session_id != before
+    async with open_team(store=store, run_id="run_x", resume=True) as mob:
+        assert (await mob.spawn("bob", profile="clerk")).session_id == before
+    async with open_team(run_id="run_y") as mob:
+        assert mob.member("bob").session_id != before
 
 
 async def test_what_the_block_raises_comes_out_as_it_is(autojump_clock):
