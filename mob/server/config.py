@@ -15,7 +15,7 @@ and `agent.max_tokens`. All else is kept and given back, for clients that keep t
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,10 +70,7 @@ class RealmConfig:
     @property
     def composed(self) -> JSON:
         """All layers together. `agent.model` is the default model in force, wherever and however it was written."""
-        whole: JSON = {}
-        for values in (*(layer.values for layer in self.layers), self._head):
-            whole = merged(whole, _one_spelling(values))
-        return whole
+        return merged(_composed(self.layers), _one_spelling(self._head))
 
     def setting(self, name: str, kind: type) -> Any:
         """`agent.NAME` in force; None when nobody says it, or says something else than this kind of value."""
@@ -86,8 +83,12 @@ class RealmConfig:
         return str(self.setting("model", str) or BUILT_IN_MODEL)
 
     async def replace(self, head: Mapping[str, Any], *, expected: int | None) -> None:
-        """Write the realm's own layer anew. ConfigConflict, RequestInvalid."""
-        await self._write(dict(head), expected)
+        """Let the whole be this: of it, what the layers below do not say is written. ConfigConflict, RequestInvalid.
+
+        So who reads the whole, changes something and writes it back does not nail down what was inherited.
+        """
+        check_head(head)
+        await self._write(_beyond(_composed(self.layers), _one_spelling(head)), expected)
 
     async def patch(self, patch: Mapping[str, Any], *, expected: int | None) -> None:
         """Change the realm's own layer by a merge patch (RFC 7396): null takes away. ConfigConflict, RequestInvalid."""
@@ -182,6 +183,26 @@ def patched(target: Any, patch: Mapping[str, Any]) -> JSON:
         else:
             whole[key] = patched(whole.get(key), value) if isinstance(value, Mapping) else value
     return whole
+
+
+def _composed(layers: Iterable[Layer]) -> JSON:
+    whole: JSON = {}
+    for layer in layers:
+        whole = merged(whole, _one_spelling(layer.values))
+    return whole
+
+
+def _beyond(under: Mapping[str, Any], whole: Mapping[str, Any]) -> JSON:
+    """What `whole` says that `under` does not, table by table."""
+    beyond: JSON = {}
+    for key, value in whole.items():
+        below = under.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            if rest := _beyond(below, value):
+                beyond[key] = rest
+        elif key not in under or below != value:
+            beyond[key] = value
+    return beyond
 
 
 def _one_spelling(values: Mapping[str, Any]) -> JSON:

@@ -60,6 +60,7 @@ class HostedMob:
     _leave: trio.Event = field(factory=trio.Event)
     _gone: trio.Event = field(factory=trio.Event)
     _changing: trio.Lock = field(factory=trio.Lock)
+    _news: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     @property
     def mob(self) -> Mob:
@@ -97,6 +98,19 @@ class HostedMob:
                 await self._nursery.start(self._run)
             return self.mob
 
+    async def wait_running(self) -> Mob:
+        """The running mob, as soon as there is one. MobUnknown when it has ended for good."""
+        while self._mob is None:
+            if self.state == "ended":
+                raise MobUnknown(f"the mob {self.mob_id} was destroyed")
+            await self._news.park()
+        return self._mob
+
+    async def wait_gone(self, mob: Mob) -> None:
+        """Return when this running mob is it no more."""
+        while self._mob is mob:
+            await self._news.park()
+
     async def stop(self, reason: str = "stopped") -> None:
         """Drain and stop it within its own bounds; nothing happens when it does not run."""
         async with self._changing:
@@ -109,12 +123,14 @@ class HostedMob:
         """Stop it for good."""
         await self.stop(reason)
         self.state = "ended"
+        self._news.unpark_all()
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         started = False
         try:
             async with self._open(self) as mob:
                 self._mob, self.state, self.began, started = mob, "running", True, True
+                self._news.unpark_all()
                 task_status.started()
                 await self._leave.wait()
         except MobError as error:
@@ -131,6 +147,7 @@ class HostedMob:
             if self.state == "running":
                 self.state = "stopped"
             self._gone.set()
+            self._news.unpark_all()
 
     def _failed(self, error: Exception) -> None:
         cause: BaseException = error

@@ -27,6 +27,9 @@ from mob.server.rpc.handshake import handshake_methods
 from mob.server.rpc.links import SocketLink, StreamLink
 from mob.server.rpc.live import LiveDoor
 from mob.server.rpc.sessions import session_methods
+from mob.server.rpc.settings import config_methods
+from mob.server.rpc.streams import stream_methods
+from mob.server.rpc.tools import tool_methods
 
 __all__ = ["LiveDoor", "rpc_methods", "rpc_sockets", "serve_rpc_lines"]
 
@@ -38,7 +41,10 @@ def rpc_methods(realm: Realm, *, live: LiveDoor | None) -> Methods:
     """The methods that this server offers. `live` None: there is no transport, and so no method of a live channel."""
     methods = Methods()
     methods.add(handshake_methods(realm, methods, live=live is not None))
+    methods.add(config_methods(realm))
+    methods.add(tool_methods())
     methods.add(session_methods(realm))
+    methods.add(stream_methods(realm))
     return methods
 
 

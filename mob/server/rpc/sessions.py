@@ -36,6 +36,7 @@ from mob.server.rpc.session_params import (
     with_staged,
 )
 from mob.server.rpc.shapes import count_rows, history_page, provider_of, resolved_capabilities, run_result
+from mob.server.rpc.tools import read_tools, tools_of
 from mob.server.rpc.turns import Turns, name_of
 from mob.server.standalone import spec_of
 from mob.values import NO_USAGE, Usage
@@ -86,11 +87,12 @@ class SessionDoor:
         deferred = params.choice("initial_turn", ("deferred", "run_immediately")) == "deferred"
         said = said_from(params, notes=False)
         staged = staged_from(params) if deferred else None
-        labels = params.labels("labels")
+        labels, tools = params.labels("labels"), read_tools(params, "external_tools")
         ref = self._realm.add_session(spec.definition, document=spec.as_json(), labels=labels)
         try:
             with self._turns.hold(ref) as held:
                 await self._realm.keep(ref.hosted, **{_STAGED: staged or None})
+                tools_of(client).reserve(ref, tools)
                 if deferred:
                     return {"session_id": ref.session_id, **_named(ref)}
                 await self._start(client, ref)
@@ -101,6 +103,7 @@ class SessionDoor:
             # Nobody was told of it: it never was.
             with trio.CancelScope(shield=True):
                 await self._realm.end_mob(ref.hosted, "not created")
+            tools_of(client).forget(ref)
             raise
 
     async def archive(self, client: RpcClient, params: Params) -> JSON:
@@ -112,12 +115,14 @@ class SessionDoor:
                 field="session_id",
             )
         await self._realm.end_mob(ref.hosted, "archived")
+        tools_of(client).forget(ref)
         return {"archived": True, "session_id": ref.session_id}
 
     async def _start(self, client: RpcClient, ref: SessionRef) -> None:
         """Let a session of its own run. A member of a mob runs when its mob does, and is left as it is."""
         if ref.stand_alone:
             await ref.hosted.start()
+            await tools_of(client).offer(ref)
 
     # -- read ------------------------------------------------------------------------------------------------------
 
