@@ -202,11 +202,13 @@ class ChatTurns:
         self._ids = Ids()
         self._lines: dict[str, trio.Lock] = {}
         self._turns: dict[str, list[ChatTurn]] = {}
-        self._begun = 0
+        self.begun = 0
+        """Turns ever begun."""
 
-    def statistics(self) -> dict[str, int]:
-        """Turns begun ever, and those that have not ended."""
-        return {"begun": self._begun, "open": sum(map(len, self._turns.values()))}
+    @property
+    def open(self) -> int:
+        """Turns that have not ended."""
+        return sum(map(len, self._turns.values()))
 
     def begin(self, ref: SessionRef, said: Statement, tools: Sequence[ToolSchema]) -> ChatTurn:
         """Say this to the member, in its turn. MailboxFull: too many wait. SessionIdle, MemberNotRunning."""
@@ -217,7 +219,7 @@ class ChatTurns:
             raise MailboxFull(f"{ref.identity} has {most} chat requests waiting, which is all it takes; try later")
         turn = ChatTurn(ref, said, tools, message_id=self._ids.new("chat"))
         waiting.append(turn)
-        self._begun += 1
+        self.begun += 1
         self._nursery.start_soon(self._run, turn)
         return turn
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 
 import trio
 
 from mob.server.chat import ChatDoor
 from mob.server.chat_turns import ChatTurns
+from mob.server.front import Front
+from mob.server.metrics import Metric, front_metrics, one
 from mob.server.openapi import serve_document
 from mob.server.realm import Realm
 from mob.server.rest.events import EventStreams
@@ -17,18 +19,37 @@ from mob.server.rest.openai import openai_routes
 from mob.server.rest.schemas import COMPONENTS, ERRORS, component
 from mob.server.rest.sessions import session_routes
 from mob.server.routes import Route, Table
+from mob.server.rpc.dispatch import Methods
 
 
-def rest_routes(realm: Realm, *, nursery: trio.Nursery, table: Callable[[], Table]) -> list[Route]:
+def rest_routes(
+    realm: Realm,
+    *,
+    nursery: trio.Nursery,
+    table: Callable[[], Table],
+    front: Callable[[], Front] | None = None,
+    methods: Methods | None = None,
+) -> list[Route]:
     """The routes. `nursery` holds the turns that span requests, and ends before the realm does.
 
     `table` gives the whole table that these routes become part of, once it is made: it is what /openapi.json describes.
+    `front` and `methods` are what serves them and what JSON-RPC serves: /metrics tells what they count.
     """
-    turns = ChatTurns(nursery, realm.limits)
+    turns, streams = ChatTurns(nursery, realm.limits), EventStreams(realm.limits)
+
+    def metrics() -> Iterator[Metric]:
+        yield one("mob_event_streams", "gauge", "Streams of server-sent events that are open.", streams.open)
+        yield one("mob_chat_turns", "gauge", "Turns of chat completions that have not ended.", turns.open)
+        yield one("mob_chat_turns_total", "counter", "Turns of chat completions ever begun.", turns.begun)
+        if methods is not None:
+            yield one("mob_rpc_requests_total", "counter", "JSON-RPC requests ever served.", methods.served)
+        if front is not None:
+            yield from front_metrics(front().statistics())
+
     return [
-        *health_routes(realm),
+        *health_routes(realm, metrics),
         *_document_routes(table),
-        *session_routes(realm, EventStreams(realm.limits)),
+        *session_routes(realm, streams),
         *openai_routes(realm),
         *chat_routes(realm, turns),
     ]

@@ -38,6 +38,8 @@ class Methods:
 
     def __init__(self, methods: Iterable[Method] = ()) -> None:
         self._methods: dict[str, Serve] = {method.name: method.serve for method in methods}
+        self.served = 0
+        """Requests ever taken, whatever became of them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ class Methods:
 
     async def call(self, client: RpcClient, request: Request) -> Response:
         """The answer to this request. Raises nothing but cancellation."""
+        self.served += 1
         serve = self._methods.get(request.method)
         if serve is None:
             message = f"{request.method[:200]!r} is not offered here; `initialize` lists what is"

@@ -55,7 +55,7 @@ async def open_doors(
             if start:
                 await hosted.start()
         async with trio.open_nursery() as nursery:
-            table = Table(rest_routes(realm, nursery=nursery, table=lambda: table))
+            table = Table(rest_routes(realm, nursery=nursery, table=lambda: table, front=lambda: front))
             front = Front(table, gatekeeper or Gatekeeper(), bounds)
             yield Doors(realm, front, nursery)
             nursery.cancel_scope.cancel()
@@ -139,4 +139,8 @@ class Http:
 
 async def ask(doors: Doors, method: str, target: str, body: object = None, **headers: str) -> Got:
     """One request on a connection of its own."""
-    return await Http(doors).ask(method, target, body, **headers)
+    http = Http(doors)
+    got = await http.ask(method, target, body, **headers)
+    await http.stream.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    return got
