@@ -122,12 +122,19 @@ class _Server:
         realm, gatekeeper = self._realm, self._settings.gatekeeper
         table = Table(
             [
-                *rest_routes(realm, nursery=self._nursery, table=lambda: table),
+                *rest_routes(
+                    realm,
+                    nursery=self._nursery,
+                    table=lambda: table,
+                    front=lambda: front,
+                    methods=self._methods,
+                ),
                 *gateway_routes(realm, gatekeeper),
             ],
             [*live_sockets(realm), *gateway_sockets(realm, gatekeeper), *rpc_sockets(realm, self._methods)],
         )
-        return Front(table, gatekeeper, realm.limits, tls=self._settings.tls)
+        front = Front(table, gatekeeper, realm.limits, tls=self._settings.tls)
+        return front
 
     def _live_front(self) -> Front:
         """Nothing but live sockets: whoever comes there shows a token."""

@@ -18,8 +18,9 @@ from mob.server.rest.health import health_routes
 from mob.server.rest.openai import openai_routes
 from mob.server.rest.schemas import COMPONENTS, ERRORS, component
 from mob.server.rest.sessions import session_routes
-from mob.server.routes import Route, Table
+from mob.server.routes import Call, Route, Table
 from mob.server.rpc.dispatch import Methods
+from mob.server.rpc.shapes import catalog
 
 
 def rest_routes(
@@ -49,6 +50,7 @@ def rest_routes(
     return [
         *health_routes(realm, metrics),
         *_document_routes(table),
+        *_catalogue_routes(realm),
         *session_routes(realm, streams),
         *openai_routes(realm),
         *chat_routes(realm, turns),
@@ -83,5 +85,21 @@ def _document_routes(table: Callable[[], Table]) -> list[Route]:
             auth="open",
             tag="server",
             answer={"type": "object"},
+        )
+    ]
+
+
+def _catalogue_routes(realm: Realm) -> list[Route]:
+    async def serve(call: Call) -> None:
+        await call.reply.send_json(200, catalog(realm.config.default_model))
+
+    return [
+        Route(
+            "GET",
+            "/models/catalog",
+            serve,
+            "The model catalogue, as Meerkat's clients read it.",
+            tag="server",
+            answer=component("Catalogue"),
         )
     ]

@@ -102,6 +102,9 @@ COMPONENTS: dict[str, JSON] = {
         {"session_id": _TEXT, "text": _TEXT, "turn": {"$ref": "#/components/schemas/Turn"}},
     ),
     "Interrupted": _object({"interrupted": {"type": "boolean"}}),
+    "Catalogue": _object(
+        {"contract_version": {"type": "object"}, "providers": {"type": "array", "items": {"type": "object"}}}
+    ),
     "OpenAiModel": _object({"id": _TEXT, "object": {"const": "model"}, "created": _COUNT, "owned_by": _TEXT}),
     "OpenAiModels": _object(
         {

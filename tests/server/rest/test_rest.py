@@ -10,6 +10,7 @@ from attrs import evolve
 from rest_doors import Http, ask, desk, open_doors
 from trio.testing import wait_all_tasks_blocked
 
+from mob.definition.catalogue import catalogue
 from mob.protocol.shapes import turn_of
 from mob.server.limits import DoorLimits
 
@@ -41,6 +42,14 @@ async def test_what_there_is(autojump_clock):
         menu = (await ask(doors, "GET", "/mobs/front-desk/members/menu")).json
         assert (menu["profile"], menu["state"], menu["model"]["id"]) == ("menu", "idle", "gpt-5.6-terra")
         assert menu == (await ask(doors, "GET", f"/sessions/{menu['session_id']}")).json
+
+
+async def test_the_catalogue_is_the_one_that_meerkats_clients_read(autojump_clock):
+    async with open_doors() as doors:
+        body = (await ask(doors, "GET", "/models/catalog")).json
+        models = {model["id"]: model for provider in body["providers"] for model in provider["models"]}
+        assert set(models) == set(catalogue())
+        assert models["gpt-realtime-2"]["profile"]["realtime"]
 
 
 async def test_a_turn_is_asked_and_stands_in_the_history(autojump_clock):
