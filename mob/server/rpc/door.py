@@ -25,7 +25,7 @@ from mob.server.rpc.dispatch import Methods
 from mob.server.rpc.errors import error_of
 from mob.server.rpc.handshake import handshake_methods
 from mob.server.rpc.links import SocketLink, StreamLink
-from mob.server.rpc.live import LiveDoor
+from mob.server.rpc.live import LiveDoor, live_methods
 from mob.server.rpc.sessions import session_methods
 from mob.server.rpc.settings import config_methods
 from mob.server.rpc.streams import stream_methods
@@ -45,6 +45,8 @@ def rpc_methods(realm: Realm, *, live: LiveDoor | None) -> Methods:
     methods.add(tool_methods())
     methods.add(session_methods(realm))
     methods.add(stream_methods(realm))
+    if live is not None:
+        methods.add(live_methods(realm, live))
     return methods
 
 

@@ -88,14 +88,16 @@ _REFUSALS: tuple[tuple[type[MobError], Refusal], ...] = (
 class Refused(DoorError):
     """A refusal of this door alone, with a name that Meerkat's clients know.
 
-    `extra` stands beside the name in `data`: what those clients read there.
+    `extra` stands beside the name in `data`, in the place of details: what those clients read there. `of` is what went
+    wrong in our own words, when it has another name there than elsewhere.
     """
 
     refusal: ClassVar[Refusal] = INVALID
 
-    def __init__(self, message: str, *, extra: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, message: str, *, extra: Mapping[str, Any] | None = None, of: MobError | None = None) -> None:
         super().__init__(message)
         self.extra = extra or {}
+        self.of = of
 
 
 class Cancelled(Refused):
@@ -108,7 +110,7 @@ class Cancelled(Refused):
 def error_of(error: MobError) -> RpcError:
     """The error of a response."""
     refusal = _refusal(error)
-    own = error_json(error)
+    own = error_json(error.of if isinstance(error, Refused) and error.of is not None else error)
     data: dict[str, Any] = {"code": refusal.name, "message": error.message}
     if details := _details(error, own):
         data["details"] = details
@@ -123,7 +125,7 @@ def _details(error: MobError, own: Mapping[str, Any]) -> Mapping[str, Any] | Non
     match error:
         case StaleGeneration(generation=expected, current=actual):
             return {"expected": expected, "actual": actual}
-        case Unauthorized():
+        case Unauthorized() | Refused():
             return None
     return own.get("details")
 
