@@ -116,6 +116,11 @@ class Transport(Protocol):
         """
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether something waits to be sent: the peer does not take it as fast as it comes."""
+        ...
+
     async def wait_sent(self) -> None:
         """Wait until nothing waits to be sent: for who sends much, and may wait. Raises TransportClosed at the end."""
         ...

@@ -226,6 +226,11 @@ class WebSocketTransport:
             self._commit(self._protocol.data_to_send())
             self._push()
 
+    @property
+    def busy(self) -> bool:
+        """See Transport.busy."""
+        return self._work()
+
     async def wait_sent(self) -> None:
         """See Transport.wait_sent. It is the writer who sends."""
         await trio.lowlevel.checkpoint()

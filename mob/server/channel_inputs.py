@@ -1,4 +1,4 @@
-"""What a client may say on a live channel that a door holds: the sound's format, and pictures said once.
+"""What a client may say on a live channel that a door holds: sound of one format, so much text, pictures once.
 
 Pictures carry an idempotency key, since a client that has lost its connection does not know whether one arrived. The
 keys are kept for the session, across its channels: the same key with the same picture is taken again and does nothing,
@@ -39,6 +39,23 @@ def check_format(rate: int, channels: int, *, expected: int) -> None:
                 "actual_sample_rate_hz": rate,
                 "actual_channels": channels,
             },
+        )
+
+
+def check_text(text: str, waiting: int, limits: DoorLimits) -> None:
+    """Refuse more than a channel may have waiting: `waiting` turns stand in its line. InputRefused."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > limits.max_text_bytes:
+        raise InputRefused(
+            f"a text of {size} bytes; the most is {limits.max_text_bytes}",
+            reason="input_too_large",
+            details={"actual_bytes": size, "max_bytes": limits.max_text_bytes},
+        )
+    if waiting >= limits.max_turns_waiting:
+        raise InputRefused(
+            f"{waiting} turns wait for their answers already; wait until some have been answered",
+            reason="input_backpressured",
+            details={"max_pending_bytes": limits.max_turns_waiting * limits.max_text_bytes},
         )
 
 

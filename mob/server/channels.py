@@ -8,19 +8,20 @@ the server holds the channel for it, in one task of the realm, which reads the c
     ready, degraded ──close, end of the channel, end of the member, client lost for good──> closing ──> closed
 
 `closed` with its reason can be read for `keep_closed_s`. A session has one channel at a time (law 8): its place is
-taken before anything is waited for, and given back when opening fails. At most one client is *attached*: it alone gets
-the sound and reports what was played. A client that may come back is waited for `resume_s`.
+taken before anything is waited for, and given back when opening fails. At most one client is *attached*
+(`mob.server.attached`): a socket that gets the sound and may report what was played. Many may follow.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Literal, Protocol
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mob.definition.model import ModelCapabilities
 from mob.errors import AlreadyOpen, ChannelUnknown, DoorFull, LiveClosed, MobError
@@ -28,13 +29,16 @@ from mob.history.items import AgentMessage, ToolResult, Turn, UserMessage
 from mob.live.channel import LiveChannel
 from mob.live.events import AudioDelta, Disconnected, Interrupted, LiveEvent, TurnCommitted
 from mob.live.ports import ChannelOptions
-from mob.server.channel_inputs import PictureBook, check_format
+from mob.live.watchdog import Watchdog
+from mob.protocol.observations import ContentCommitted
+from mob.server.attached import Place
+from mob.server.channel_inputs import PictureBook, check_format, check_text
 from mob.server.hosted import HostedMob
 from mob.server.limits import DoorLimits
 from mob.server.ring import Cursor, EventRing, Gap, Numbered, RingLimits, RingStatistics
 from mob.server.tokens import Purpose, TokenBook
 from mob.team.handles import MemberHandle
-from mob.values import Continuity, Image
+from mob.values import Continuity, Image, Modality
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +77,7 @@ class Session(Protocol):
 
 @frozen(slots=True)
 class HeldStatistics:
-    """`reads` counts events of the channel; `followers` who follows now; the rest as in the ring."""
+    """`followers`: who follows now, the attached client included."""
 
     status: ChannelStatus
     followers: int
@@ -95,6 +99,8 @@ class HeldChannel:
         self.turn_from = 0
         """The number of the event after which the turn in progress began."""
         self.ended_at = float("inf")
+        self.place = Place(limits.resume_s)
+        """Who is attached, and how long a lost one is waited for."""
         self._limits = limits
         self._tokens = tokens
         self._live: LiveChannel | None = None
@@ -103,6 +109,7 @@ class HeldChannel:
         self._followers: dict[int, Callable[[], None]] = {}
         self._following = 0
         self._tracks: dict[str, int] = {}
+        self._shown: dict[str, str] = {}
         pictures = ref.hosted.kept.setdefault(_PICTURES, {})
         self._pictures: PictureBook = pictures.setdefault(ref.identity, PictureBook(limits))
 
@@ -143,7 +150,8 @@ class HeldChannel:
 
     def statistics(self) -> HeldStatistics:
         """As of now."""
-        return HeldStatistics(self.status, len(self._followers), attached=False, ring=self.ring.statistics())
+        attached = self.place.client is not None
+        return HeldStatistics(self.status, len(self._followers), attached, self.ring.statistics())
 
     # -- what doors do with it -------------------------------------------------------------------------------------
 
@@ -157,28 +165,33 @@ class HeldChannel:
         check_format(rate, channels, expected=self.live.input_rate)
         await self.live.send_audio(pcm)
 
-    async def send_image(self, key: str, image: Image) -> None:
-        """A picture for the user's next turn, once for each key. InputRefused, LiveRejected, LiveClosed."""
+    async def send_text(self, text: str, output: Modality | None = None, *, item_id: str | None = None) -> None:
+        """A typed user turn, as LiveChannel.send_text; refused when too much waits. InputRefused."""
         self._check_open()
-        if self._pictures.check(key, image):
-            await self.live.send_image(image)
-            self._pictures.note(key, image)
+        check_text(text, self.live.statistics().machine.turns_waiting, self._limits)
+        await self.live.send_text(text, output, item_id=item_id)
+
+    async def send_image(self, key: str, image: Image, *, item_id: str | None = None) -> None:
+        """A picture for the user's next turn, once for each key. InputRefused, LiveRejected, LiveClosed.
+
+        When the turn that it belongs to is in the log, those who follow get ContentCommitted.
+        """
+        self._check_open()
+        if not self._pictures.check(key, image):
+            return
+        name = item_id or f"image_{hashlib.blake2s(key.encode(), digest_size=8).hexdigest()}"
+        await self.live.send_image(image, item_id=name)
+        self._pictures.note(key, image)
+        self._shown[name] = key
 
     async def refresh(self) -> None:
         """Put the session's settings as they are now (instructions, tools, voice) in force on the open channel.
 
-        ReopenRequired when the model has changed. LiveClosed.
+        ReopenRequired when the voice has changed and was heard already. LiveClosed.
         """
         self._check_open()
-        session = self.ref.member.session
-        config = session.seed().config
-        await self.live.refresh(
-            instructions=config.instructions,
-            tools=config.tools,
-            voice=config.voice,
-            model=session.model.id,
-            provider=session.model.provider,
-        )
+        config = self.ref.member.session.seed().config
+        await self.live.refresh(instructions=config.instructions, tools=config.tools, voice=config.voice)
 
     def playback_complete(self, item_id: str) -> bool:
         """All that was sent of this item was played. False: it is not known, or its turn is long over."""
@@ -230,23 +243,42 @@ class HeldChannel:
     async def run(self, live: LiveChannel) -> None:
         """Read the channel to its end."""
         self._live = live
-        async for event in live:
-            self._take(event)
-            self._wake()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.place.watch, live.close)
+            async for event in live:
+                self._take(event)
+                self._wake()
+            nursery.cancel_scope.cancel()
 
     def _take(self, event: LiveEvent) -> None:
         if isinstance(event, AudioDelta):
-            self.ring.append_audio(event, len(event.pcm))
+            self.ring.append_audio(event, len(event.pcm), event.item_id)
             self._measure(event)
             return
         if isinstance(event, Interrupted) and event.item_id is not None:
             item_id = event.item_id
             self.ring.discard(lambda piece: isinstance(piece, AudioDelta) and piece.item_id == item_id)
-        seq = self.ring.append(event, size_of(event))
+        self.ring.append(event, size_of(event))
         if isinstance(event, TurnCommitted):
-            self.turn_from = seq
+            self._committed(event)
+            self.turn_from = self.ring.last
         elif isinstance(event, Disconnected) and event.final:
             self.reason = event.reason
+
+    def _committed(self, event: TurnCommitted) -> None:
+        """The pictures of this turn are in the log: who showed them may forget them."""
+        for item in event.turn.items:
+            key = self._shown.pop(item.id, None)
+            if key is not None and isinstance(item, UserMessage) and item.images:
+                committed = ContentCommitted(
+                    channel_id=event.channel_id,
+                    epoch=event.epoch,
+                    t=event.t,
+                    idempotency_key=key,
+                    item_id=item.id,
+                    media_type=item.images[0].mime,
+                )
+                self.ring.append(committed, _EVENT_BYTES)
 
     def _measure(self, event: AudioDelta) -> None:
         end = event.start_ms - len(event.pcm) * -500 // self.live.output_rate
@@ -257,8 +289,8 @@ class HeldChannel:
     def end(self, reason: str) -> None:
         """It is over."""
         self.reason = self.reason or reason
-        self._tokens.revoke(self.channel_id)
         self.ended_at = trio.current_time()
+        self._tokens.revoke(self.channel_id, "live", now=self.ended_at)
         self._ended.set()
         self._wake()
 
@@ -305,6 +337,9 @@ class ChannelBook:
         self._limits = limits
         self._tokens = tokens
         self._nursery = nursery
+        self.watchdog = Watchdog()
+        """Looks after the sockets of attached clients."""
+        nursery.start_soon(self.watchdog.run)
         self._channels: dict[str, HeldChannel] = {}
         self._sessions: dict[str, HeldChannel] = {}
         self._ended: deque[HeldChannel] = deque()
@@ -316,6 +351,7 @@ class ChannelBook:
     async def open(self, ref: Session, options: ChannelOptions | None = None) -> HeldChannel:
         """Open the session's live channel and hold it. When it fails, or is cancelled, nothing is left.
 
+        Until a client attaches that promises receipts, what was heard is estimated by the clock.
         SessionIdle, AlreadyOpen, DoorFull, and what `MemberHandle.open_live` raises.
         """
         if ref.session_id in self._sessions:
@@ -325,7 +361,8 @@ class ChannelBook:
         member = ref.member
         held = self._sessions[ref.session_id] = HeldChannel(ref, self._limits, self._tokens)
         try:
-            await self._nursery.start(self._hold, held, member, options)
+            plain = evolve(options or ChannelOptions(), audio_receipts=False)
+            await self._nursery.start(self._hold, held, member, plain)
         except BaseException:
             self._free(held)
             raise
@@ -357,7 +394,7 @@ class ChannelBook:
         self,
         held: HeldChannel,
         member: MemberHandle,
-        options: ChannelOptions | None,
+        options: ChannelOptions,
         task_status: trio.TaskStatus[None],
     ) -> None:
         """One channel's task: it belongs to nobody but the realm, and what goes wrong in it ends this channel only."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Generic, TypeVar
 
 from attrs import frozen
@@ -50,13 +51,15 @@ class Numbered(Generic[_T]):
 class Gap:
     """The events `first` to `last` are gone; of them `audio` were pieces of speech, `audio_bytes` of PCM together.
 
-    The last two are what is remembered, which is all of it unless the gap is thousands of events long.
+    `items`: the items that they were pieces of. These three are what is remembered, which is all of it unless the gap
+    is thousands of events long.
     """
 
     first: int
     last: int
     audio: int
     audio_bytes: int
+    items: tuple[str, ...] = ()
 
     @property
     def events(self) -> int:
@@ -82,6 +85,8 @@ class RingStatistics:
 class SlowReader(LiveClosed):
     """A reader fell so far behind that control events it had not read were dropped."""
 
+    code = "slow_reader"
+
     def __init__(self) -> None:
         super().__init__(
             "more happened on the channel than is kept for a slow reader; read faster, or come back and take the gap",
@@ -104,7 +109,7 @@ class EventRing(Generic[_T]):
         self._kept: dict[int, tuple[_T | _Cut, int]] = {}
         self._control: deque[int] = deque()
         self._audio: deque[int] = deque()
-        self._marks: deque[tuple[int, int]] = deque([(0, 0)], maxlen=_MARKS)
+        self._marks: deque[tuple[int, int, str | None]] = deque([(0, 0, None)], maxlen=_MARKS)
         self._control_bytes = self._audio_bytes = 0
         self._control_dropped = self._audio_dropped = self._audio_bytes_dropped = self._discarded = 0
         self.last = 0
@@ -117,7 +122,8 @@ class EventRing(Generic[_T]):
         self.last += 1
         self._kept[self.last] = (event, size)
         self._control.append(self.last)
-        self._marks.append(self._marks[-1])
+        pieces, total, _ = self._marks[-1]
+        self._marks.append((pieces, total, None))
         self._control_bytes += size
         limits = self._limits
         while len(self._control) > limits.max_control or (
@@ -126,13 +132,13 @@ class EventRing(Generic[_T]):
             self._drop_control()
         return self.last
 
-    def append_audio(self, event: _T, size: int) -> int:
-        """A piece of speech of `size` bytes of PCM. Its number."""
+    def append_audio(self, event: _T, size: int, item: str) -> int:
+        """A piece of speech of `size` bytes of PCM, which belongs to `item`. Its number."""
         self.last += 1
         self._kept[self.last] = (event, size)
         self._audio.append(self.last)
-        pieces, total = self._marks[-1]
-        self._marks.append((pieces + 1, total + size))
+        pieces, total, _ = self._marks[-1]
+        self._marks.append((pieces + 1, total + size, item))
         self._audio_bytes += size
         limits = self._limits
         while len(self._audio) > limits.max_audio or (
@@ -179,13 +185,13 @@ class EventRing(Generic[_T]):
 
     def gap(self, first: int, last: int) -> Gap:
         """What is known of the events from `first` to `last`, which are gone."""
-        pieces, total = self._mark(last)
-        pieces_before, total_before = self._mark(first - 1)
-        return Gap(first, last, pieces - pieces_before, total - total_before)
+        begin, end = self._mark(first - 1), self._mark(last)
+        (pieces_before, total_before, _), (pieces, total, _) = self._marks[begin], self._marks[end]
+        items = dict.fromkeys(item for _, _, item in islice(self._marks, begin + 1, end + 1) if item is not None)
+        return Gap(first, last, pieces - pieces_before, total - total_before, tuple(items))
 
-    def _mark(self, seq: int) -> tuple[int, int]:
-        oldest = self.last + 1 - len(self._marks)
-        return self._marks[max(seq - oldest, 0)]
+    def _mark(self, seq: int) -> int:
+        return max(seq - (self.last + 1 - len(self._marks)), 0)
 
     def _drop_control(self) -> None:
         seq = self.floor = self._control.popleft()

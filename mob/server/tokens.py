@@ -4,11 +4,12 @@ Theory. A token's life:
 
     minted ──admit by its channel, in time──> spent
     minted ──its time is up──> expired
-    minted ──its channel ends──> revoked
+    minted ──its channel ends, or gives out a new one in its place──> revoked
 
 Whoever shows a token that is not `minted` any more, or is of another channel, learns why in one word and changes
-nothing: a token that was shown at the wrong door still opens the right one. What is no longer good is remembered for as
-long again, so that the word is the true one, and then forgotten. Pure: the caller brings the time.
+nothing: a token that was shown at the wrong door still opens the right one. What is no longer good is remembered for a
+minute, so that the word is the true one, and then forgotten; sooner when there is no room. Pure: the caller brings the
+time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mob.errors import DoorFull, TokenFault, TokenRefused
 Purpose = Literal["live", "resume", "realtime"]
 
 _BYTES = 24
+_REMEMBERED_S = 60.0
 
 
 @define(slots=True)
@@ -31,9 +33,14 @@ class _Token:
     channel: str
     purpose: Purpose
     expires_at: float
-    forget_at: float
     payload: object = None
     fault: TokenFault | None = None
+    forget_at: float = float("inf")
+
+    def spoil(self, fault: TokenFault, now: float) -> None:
+        """It opens nothing any more."""
+        if self.fault is None:
+            self.fault, self.forget_at = fault, now + _REMEMBERED_S
 
 
 class TokenBook:
@@ -48,37 +55,40 @@ class TokenBook:
     ) -> str:
         """A new token. `payload` is given back to whoever is admitted by it. DoorFull."""
         self._forget(now)
-        if len(self._tokens) >= self._max_tokens:
+        if len(self._tokens) >= self._max_tokens and not self._make_room(now):
             raise DoorFull(f"{self._max_tokens} tokens wait to be used; use them, or wait until they expire")
         token = prefix + secrets.token_urlsafe(_BYTES)
-        self._tokens[_digest(token)] = _Token(channel, purpose, now + ttl_s, now + 2 * ttl_s, payload)
+        self._tokens[_digest(token)] = _Token(channel, purpose, now + ttl_s, payload)
         return token
 
     def admit(self, token: str, channel: str, purpose: Purpose, *, now: float) -> object:
         """Use the token up; its payload. TokenRefused, and then nothing has changed."""
-        return self._spend(self._look(token, purpose, now=now, channel=channel))
+        return _spend(self._look(token, purpose, now=now, channel=channel), now)
 
     def admit_any(self, token: str, purpose: Purpose, *, now: float) -> tuple[str, object]:
         """Use a token up that says itself what it is for: its channel and its payload. TokenRefused."""
         kept = self._look(token, purpose, now=now, channel=None)
-        return kept.channel, self._spend(kept)
+        return kept.channel, _spend(kept, now)
 
-    def peek(self, token: str, purpose: Purpose, *, now: float) -> object:
-        """The payload of a token that may be shown again until it expires (a client secret). TokenRefused."""
-        return self._look(token, purpose, now=now, channel=None).payload
+    def peek(self, token: str, purpose: Purpose, *, now: float, channel: str | None = None) -> object:
+        """The payload of a token, which stays good: it may be shown again (a client secret). TokenRefused."""
+        return self._look(token, purpose, now=now, channel=channel).payload
 
-    def revoke(self, channel: str) -> None:
-        """The channel has ended: what was minted for it opens nothing any more."""
+    def revoke(self, channel: str, purpose: Purpose, *, now: float, but: str | None = None) -> None:
+        """What was minted for this channel and purpose opens nothing any more, except for the token `but`."""
+        spared = None if but is None else _digest(but)
+        for digest, kept in self._tokens.items():
+            if kept.channel == channel and kept.purpose == purpose and digest != spared:
+                kept.spoil("channel_not_bound", now)
+
+    def limit(self, channel: str, purpose: Purpose, *, until: float) -> None:
+        """What was minted for this channel and purpose is good until then at most."""
         for kept in self._tokens.values():
-            if kept.channel == channel and kept.fault is None:
-                kept.fault = "channel_not_bound"
+            if kept.channel == channel and kept.purpose == purpose:
+                kept.expires_at = min(kept.expires_at, until)
 
     def __len__(self) -> int:
         return len(self._tokens)
-
-    def _spend(self, kept: _Token) -> object:
-        kept.fault = "already_consumed"
-        return kept.payload
 
     def _look(self, token: str, purpose: Purpose, *, now: float, channel: str | None) -> _Token:
         self._forget(now)
@@ -94,8 +104,23 @@ class TokenBook:
         return kept
 
     def _forget(self, now: float) -> None:
-        for digest in [digest for digest, kept in self._tokens.items() if now >= kept.forget_at]:
+        old = now - _REMEMBERED_S
+        gone = [digest for digest, kept in self._tokens.items() if now >= kept.forget_at or old >= kept.expires_at]
+        for digest in gone:
             del self._tokens[digest]
+
+    def _make_room(self, now: float) -> bool:
+        """Forget the oldest of those that open nothing any more. False when all are good."""
+        for digest, kept in self._tokens.items():
+            if kept.fault is not None or now >= kept.expires_at:
+                del self._tokens[digest]
+                return True
+        return False
+
+
+def _spend(kept: _Token, now: float) -> object:
+    kept.spoil("already_consumed", now)
+    return kept.payload
 
 
 _SENTENCES: dict[TokenFault, str] = {
