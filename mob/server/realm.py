@@ -30,6 +30,7 @@ from mob.ids import Ids
 from mob.rehearsal.faults import Fault
 from mob.server.channels import ChannelBook
 from mob.server.config import RealmConfig
+from mob.server.documents import definition_of
 from mob.server.hosted import HostedMob
 from mob.server.limits import DoorLimits
 from mob.server.records import MobRecord, RealmFiles
@@ -145,10 +146,14 @@ class Realm:
         """The mobs, in the order in which they came; without the hidden ones of stand-alone sessions."""
         return tuple(hosted for hosted in self._mobs.values() if not hosted.hidden)
 
+    def mob_is_here(self, hosted: HostedMob) -> bool:
+        """Whether this very mob is one of the realm's, and was not ended."""
+        return self._mobs.get(hosted.mob_id) is hosted
+
     async def end_mob(self, hosted: HostedMob, reason: str = "destroyed") -> None:
         """Stop it for good and forget it; its log stays in the store."""
         await hosted.end(reason)
-        if self._mobs.get(hosted.mob_id) is hosted:
+        if self.mob_is_here(hosted):
             del self._mobs[hosted.mob_id]
             await self.files.forget(hosted.mob_id)
 
@@ -237,11 +242,11 @@ class Realm:
             return
         begun = {run.run_id for run in await self.store.runs()}
         for record in tuple(self.files.records.values()):
-            if record.document is None or not record.hidden or record.mob_id in self._mobs:
+            if record.document is None or record.mob_id in self._mobs:
                 continue
             try:
                 hosted = self.add_mob(
-                    spec_of(record.document).definition,
+                    spec_of(record.document).definition if record.hidden else definition_of(record.document),
                     mob_id=record.mob_id,
                     run_id=record.run_id,
                     hidden=record.hidden,

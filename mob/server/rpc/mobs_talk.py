@@ -1,0 +1,120 @@
+"""mob/*: saying something to a member, and reading what was said.
+
+    member_send, queue     it waits its turn in the member's mailbox; the answer is in the history and on the streams
+    member_send, steer     the same, and what the member says now is cut, so that its turn comes at once
+
+`member_send` returns when the message is taken, never when it is answered. Under an idempotency key the same content is
+taken once, however often it is sent: a client that lost its answer sends again (of the last 256 keys of each member).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mob.errors import DuplicateRequest
+from mob.history.items import Cause
+from mob.server.hosted import HostedMob
+from mob.server.realm import SessionRef
+from mob.server.rpc.client import RpcClient
+from mob.server.rpc.content import Content, content
+from mob.server.rpc.dispatch import Serve
+from mob.server.rpc.mobs_door import MobDoor, check_generation
+from mob.server.rpc.mobs_facts import Delivery
+from mob.server.rpc.mobs_roll import roll_of
+from mob.server.rpc.mobs_shapes import JSON, generation_of, spawned
+from mob.server.rpc.params import Params
+from mob.server.rpc.sessions import profile_of
+from mob.server.rpc.shapes import history_page
+from mob.sessions.mailbox import Letter
+from mob.team.handles import MemberHandle
+
+_MODES: Final = ("queue", "steer")
+_PAGE: Final = 100
+_HUMAN: Final = Cause("text")
+
+
+def talk_methods(door: MobDoor) -> dict[str, Serve]:
+    """The methods of this module."""
+    talk = Talk(door)
+    return {
+        "mob/member_send": talk.send,
+        "mob/member_history": talk.history,
+        "mob/force_cancel": talk.force_cancel,
+    }
+
+
+class Talk:
+    """What is said to members, and what they have said."""
+
+    def __init__(self, door: MobDoor) -> None:
+        self._door = door
+
+    async def send(self, _client: RpcClient, params: Params) -> JSON:
+        """Say something to a member and go on. MailboxFull, MemberNotRunning, DuplicateRequest, StaleGeneration, …"""
+        said = content(params, "content")
+        if not said:
+            raise params.wrong("content", "says nothing")
+        mode = params.choice("handling_mode", _MODES, _MODES[0])
+        key = params.maybe_text("idempotency_key", most=512)
+        hosted, handle = await self._door.member(params)
+        deliveries = self._door.member_facts(hosted, handle.identity).deliveries
+        before = None if key is None else deliveries.get(key)
+        if before is not None:
+            if before.content != said:
+                raise DuplicateRequest(f"the key {key!r} was used for another message; a new one needs a new key")
+            return before.told
+        letter = self._put(handle, said)
+        told: JSON = {
+            "mob_id": hosted.mob_id,
+            **spawned(hosted.mob_id, handle.identity),
+            "handling_mode": mode,
+            "session_id": hosted.session_id(handle.identity),
+        }
+        if key is not None:
+            told["continuation"] = self._continuation(hosted, handle.identity, letter)
+            deliveries.put(key, Delivery(said, told))
+        if mode == "steer":
+            await handle.interrupt()
+        return told
+
+    async def force_cancel(self, _client: RpcClient, params: Params) -> JSON:
+        """Cut the member's turn; what was said of it so far is kept."""
+        hosted, handle = await self._door.member(params)
+        cancelled = await handle.interrupt()
+        return {"mob_id": hosted.mob_id, "agent_identity": handle.identity, "cancelled": cancelled}
+
+    async def history(self, _client: RpcClient, params: Params) -> JSON:
+        """A page of what was said, oldest first; also of a member that is retired, or of a mob that is stopped."""
+        hosted = self._door.hosted(params)
+        identity = params.text("agent_identity", most=200)
+        most = self._door.realm.limits.max_page
+        first, limit = params.maybe_whole("from_index") or 0, params.maybe_whole("limit", least=1, most=most) or _PAGE
+        view = (await roll_of(self._door.realm, hosted)).view(identity)
+        check_generation(params, view.generation)
+        ref = SessionRef(hosted.session_id(identity), hosted, identity)
+        turns = await self._door.realm.history(ref)
+        here = hosted.running and identity in hosted.mob.members
+        profile = profile_of(ref) if here else hosted.definition.profiles[view.role]
+        rows, total = history_page(profile.instructions, hosted.created_at, turns, offset=first, limit=limit)
+        begin = min(first, total)
+        end = begin + len(rows)
+        shown: JSON = {"from_index": begin, "message_count": total, "complete": end == total, "messages": rows}
+        if end < total:
+            shown["next_index"] = end
+        return {
+            "mob_id": hosted.mob_id,
+            "agent_identity": identity,
+            "session_id": ref.session_id,
+            "generation": generation_of(view.generation),
+            "provenance": "controlling_host_verified",
+            "page": shown,
+        }
+
+    def _put(self, handle: MemberHandle, said: Content) -> Letter:
+        return handle.session.tell_nowait(said.text, cause=_HUMAN, images=said.images)
+
+    def _continuation(self, hosted: HostedMob, identity: str, letter: Letter) -> JSON:
+        """The message was taken: which item of which session it is."""
+        item = letter.items[-1].id
+        status = {"state": "admitted", "session_id": hosted.session_id(identity), "input_id": item}
+        return {"delivery_id": item, "committed_at_ms": round(self._door.realm.wall() * 1000), "status": status}
