@@ -90,6 +90,7 @@ class History:
         self._spawned: MemberSpawned | None = None
         self._running = False
         self._usage = NO_USAGE
+        self._told = 0
         self._last_seq = 0
         self._empty_slots: dict[str, int] = {}  # item id of a spoken message without words -> index of its turn
         self._unanswered: dict[str, int] = {}  # call id without a result in its turn -> index of the turn
@@ -109,6 +110,11 @@ class History:
     def turns(self) -> Sequence[Turn]:
         """The committed turns, oldest first, as they stand now. A live view; do not change it."""
         return self._turns
+
+    @property
+    def turns_begun(self) -> int:
+        """How many turns asked for an answer: all but those that only told the member something."""
+        return len(self._turns) - self._told
 
     @property
     def calls(self) -> Mapping[str, ToolRecord]:
@@ -194,6 +200,7 @@ class History:
     def _add_turn(self, turn: Turn) -> None:
         index = len(self._turns)
         self._usage += turn.usage
+        self._told += turn.cause.kind == "context"
         answered = {item.call_id for item in turn.items if isinstance(item, ToolResult)}
         unanswered: dict[str, None] = {}
         for item in turn.items:

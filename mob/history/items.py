@@ -16,7 +16,8 @@ from mob.values import NO_USAGE, Fidelity, Image, ToolStatus, Usage
 
 TranscriptState = Literal["final", "pending", "failed"]
 TurnStatus = Literal["done", "interrupted", "failed", "cancelled"]
-CauseKind = Literal["speech", "text", "ask", "tell", "hand_off", "idle"]
+CauseKind = Literal["speech", "text", "ask", "tell", "hand_off", "idle", "context"]
+"""What began a turn. `idle`: the provider spoke of its own accord; `context`: the member was only told something."""
 
 
 @frozen(slots=True)
@@ -79,7 +80,7 @@ class ToolResult:
 
 @frozen(slots=True)
 class Note:
-    """Something the member is told by mob itself: a handover, a repair after a crash."""
+    """Something the member is told that nobody said to it: a handover, a repair after a crash, context from outside."""
 
     id: str
     text: str

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from mob.definition.model import ModelCapabilities
 from mob.errors import LiveClosed, UsageError
-from mob.history.items import Turn
+from mob.history.items import Item, Turn
 from mob.ids import Ids
 from mob.live import inputs
 from mob.live.buffer import BufferStatistics, ClientBuffer
@@ -314,6 +314,11 @@ class LiveChannel:
         if waiter.turn is None:
             raise LiveClosed("the channel ended before this turn did", reason="closed")
         return waiter.turn
+
+    def add_context(self, item: Item) -> None:
+        """The log has this item now, which nobody is to answer: the provider is told it, too. For the session."""
+        if not self._pump.ended.is_set():
+            self._pump.feed(inputs.AddContext(item))
 
     # -- listening -------------------------------------------------------------------------------------------------
 

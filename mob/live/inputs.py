@@ -11,7 +11,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from mob.errors import MobError, ProviderError
-from mob.history.items import ToolResult
+from mob.history.items import Item, ToolResult
 from mob.live.ports import Prompt, Seed
 from mob.providers.events import WireEvent
 from mob.values import Image, Modality, ToolSchema, TurnDetection
@@ -131,6 +131,13 @@ class Refresh:
     extra_instructions: str | None = None
     auto_respond: bool | None = None
     barge_in: bool | None = None
+
+
+@frozen(slots=True)
+class AddContext:
+    """The session's log has this item now, and nobody is to answer it: the provider is to know it, too."""
+
+    item: Item
 
 
 @frozen(slots=True)
@@ -258,6 +265,7 @@ Input = (
     | StopPlaying
     | PlayedThrough
     | Refresh
+    | AddContext
     | GiveToolResult
     | Close
     | Fail

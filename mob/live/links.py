@@ -27,11 +27,12 @@ from typing import Final, Literal
 from attrs import define, evolve
 
 from mob.errors import ProviderError, ProviderUnreachable
+from mob.history.items import Item
 from mob.live.context import Context, backoff_s
 from mob.live.effects import Dial, Finish, HangUp, NeedSeed
 from mob.live.events import Connected, Disconnected
 from mob.live.ports import Seed
-from mob.live.seeding import Seeding
+from mob.live.seeding import Seeding, item_commands
 from mob.providers.commands import Configure, SessionConfig
 from mob.providers.events import ItemAdded, ProviderFault, SessionConfigured, SessionExpiring, SessionOpened, WireEvent
 from mob.values import Continuity
@@ -63,7 +64,7 @@ _LAST_MOMENT_S = 2.0
 
 @define(slots=True, eq=False)
 class Link:
-    """One connection. `config` is what it was told to be, `configured` whether it is."""
+    """One connection. `config` is what it was told to be, `configured` whether it is. `seeded`: its seed's items."""
 
     epoch: int
     deadline: float
@@ -73,6 +74,7 @@ class Link:
     configured: bool = False
     plain: bool = False
     seed_asked: bool = False
+    seeded: frozenset[str] = frozenset()
     seeding: Seeding | None = None
 
     @property
@@ -228,6 +230,7 @@ class Links:
     def _seed_link(self, link: Link, seed: Seed) -> None:
         context = self._context
         link.seeding = Seeding(seed)
+        link.seeded = frozenset(item.id for item in seed.items)
         link.deadline = context.now + context.limits.connect_timeout_s
         commands = link.seeding.commands(context.ids)
         if not context.model.can_seed and commands:
@@ -235,6 +238,17 @@ class Links:
             link.seeding.refused = len(commands)
             return
         for command in commands:
+            context.send_to(link.epoch, command)
+
+    def tell(self, item: Item) -> None:
+        """The log has this item more. A connection whose seed was not asked for yet will find it there."""
+        context, link = self._context, self.link
+        if not self.open or link is None or not link.seed_asked or item.id in link.seeded:
+            return
+        if not context.model.can_seed:
+            self.continuity = "degraded"
+            return
+        for command in item_commands(item, item.id, context.new_ref("context")):
             context.send_to(link.epoch, command)
 
     def confirmed(self) -> bool:

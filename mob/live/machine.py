@@ -116,6 +116,7 @@ class ChannelMachine:
             inputs.StopPlaying: lambda _: talk.stop_playing(),
             inputs.PlayedThrough: lambda _: talk.played_through(),
             inputs.Refresh: self._refresh,
+            inputs.AddContext: lambda what: self.links.tell(what.item),
             inputs.GiveToolResult: self._give_tool_result,
             inputs.Close: lambda what: self.links.close(what.reason),
             inputs.Fail: lambda what: self.links.end(what.code, what.message),

@@ -6,6 +6,7 @@ channel, and whoever else wants a turn waits in line. The states, and what moves
     free ──admit──> running, and it is told
                     running ──commit──> free            the turn is durable, then the slot is free, then it is told
                     running ──abandon──> free           nothing is written, and the turn is not counted
+    free ──note──> running ──commit──> free             a turn that only tells something: not counted, nothing paid
 
 A request for an answer is let through by the budget before it is sent and settled when it ended. What a turn leaves
 unsettled when it ends (its connection died) is settled as unreported, so that nothing stays reserved for ever.
@@ -76,6 +77,15 @@ class TurnDesk:
         except BaseException:
             self._slot.release()
             raise
+        self._begin(cause)
+
+    async def note(self, turn: Turn) -> Turn:
+        """Wait for the slot and commit a turn that asks nothing of a model, so that nobody pays for it. StoreError."""
+        await self._slot.acquire()
+        self._begin(turn.cause)
+        return await self.commit(turn)
+
+    def _begin(self, cause: Cause) -> None:
         self._running = cause
         self._publish(
             TurnBegan(

@@ -29,10 +29,10 @@ from mob.errors import (
     ProviderUnreachable,
     ReopenRequired,
     TurnTimedOut,
+    UsageError,
 )
 from mob.history.fold import History, HistoryStatistics
-from mob.history.items import Cause, Item, Turn, UserMessage
-from mob.history.projection import project
+from mob.history.items import Cause, Item, Note, Timings, Turn, UserMessage
 from mob.ids import Ids, session_id_of
 from mob.live.channel import LiveChannel
 from mob.live.network import Dialler
@@ -51,16 +51,14 @@ from mob.sessions.lending import Loan
 from mob.sessions.mailbox import Answer, Letter, Mailbox, MailboxStatistics
 from mob.sessions.observing import ChannelObserver, StateBoard
 from mob.sessions.requesting import RequestDelivery
+from mob.sessions.seeds import build_seed
 from mob.sessions.tools import ToolBox, ToolFunction
 from mob.store.port import RunLog
 from mob.values import Image
 
-_CHARS_PER_TOKEN = 3
-"""On the safe side of what tokenizers make of text."""
-_WINDOW_SHARE = 0.75
-"""How much of a model's window the past may fill; the rest is for the turn itself."""
 _STORE_TIMEOUT_S = 10.0
 _STATEMENT = Cause("text")
+_CONTEXT = Cause("context")
 
 
 @frozen(slots=True)
@@ -143,6 +141,9 @@ class Session:
         failed and is in the history as failed. Cancelling takes the message back, or interrupts the turn it has.
         """
         letter = self._put(text, cause, context, images)
+        return await self._await(letter, timeout)
+
+    async def _await(self, letter: Letter, timeout: float | None = None) -> Answer:
         try:
             with trio.move_on_after(float("inf") if timeout is None else timeout):
                 return await letter.wait()
@@ -159,6 +160,17 @@ class Session:
         MailboxFull, MemberNotRunning.
         """
         return self._put(text, cause, context, images)
+
+    async def inject(self, text: str, *, kind: str = "context") -> Turn:
+        """Tell the member something and ask nothing of its model: a turn that holds one Note of this kind, durable.
+
+        It waits its place among the turns, is not counted by the budget, and an open live channel is told of it.
+        UsageError: there is nothing in the text. MailboxFull, MemberNotRunning, StoreError.
+        """
+        if not text.strip():
+            raise UsageError(f"there is nothing in this text to tell {self.identity}; give some words")
+        note = Note(self._ids.new("item"), text, kind)
+        return (await self._await(self._take((note,), _CONTEXT))).turn
 
     def check_room(self) -> None:
         """MailboxFull, MemberNotRunning: when nothing could be said to the member now."""
@@ -292,7 +304,7 @@ class Session:
             async with trio.open_nursery() as nursery:
                 parts = self._parts = self._assemble(nursery)
                 try:
-                    self._budget.restore(self.folded.usage, len(self.folded.turns))
+                    self._budget.restore(self.folded.usage, self.folded.turns_begun)
                     await parts.ledger.close_dangling()
                     task_status.started()
                     await self._serve(parts)
@@ -387,7 +399,22 @@ class Session:
             self._served = None
             self._board.show("idle")
 
+    async def _note(self, parts: _Parts, letter: Letter) -> Turn:
+        """What is only told goes to the log, and to whoever is connected now; everybody later is told the log."""
+        turn: Turn | None = None
+        timings = Timings(started_at=self._wall())
+        with letter.scope:
+            turn = await self._desk.note(Turn(self._ids.new("turn"), letter.cause, letter.items, timings=timings))
+        if turn is None:
+            raise MemberFailed(f"{self.identity} was not told: it was taken back")
+        if parts.channels.channel is not None:
+            for item in letter.items:
+                parts.channels.channel.add_context(item)
+        return turn
+
     async def _deliver(self, parts: _Parts, letter: Letter) -> Turn:
+        if letter.cause.kind == "context":
+            return await self._note(parts, letter)
         usable = self._bindings.usable()
         if not usable[0].model.realtime:
             return await parts.requesting.deliver(letter)
@@ -415,9 +442,12 @@ class Session:
         return turn
 
     def _put(self, text: str, cause: Cause, context: Sequence[Item], images: Sequence[Image]) -> Letter:
-        self._running_parts()
         said = UserMessage(self._ids.new("item"), text, author=cause.origin, images=tuple(images))
-        letter = Letter((*context, said) if text or images else tuple(context), cause)
+        return self._take((*context, said) if text or images else tuple(context), cause)
+
+    def _take(self, items: tuple[Item, ...], cause: Cause) -> Letter:
+        self._running_parts()
+        letter = Letter(items, cause)
         self._mailbox.put(letter)
         return letter
 
@@ -448,11 +478,7 @@ class Session:
     def _seed_for(self, binding: Binding, max_chars: int | None = None) -> Seed:
         instructions = build_instructions(self._definition, self.identity, binding.profile, self._routes())
         config = build_config(binding.profile, binding.model, instructions=instructions, tools=self.tools.schemas)
-        bounds = [bound for bound in (_room(binding.model, instructions), max_chars) if bound is not None]
-        past = project(self.folded.turns, self.folded.calls, max_chars=min(bounds, default=None))
-        if past.degraded:
-            return Seed(config, past.items, "degraded")
-        return Seed(config, past.items, "transcript_only" if past.items else "fresh")
+        return build_seed(config, binding.model, self.folded, max_chars=max_chars)
 
 
 @frozen(slots=True, eq=False)
@@ -463,10 +489,3 @@ class _Parts:
     ledger: Ledger
     channels: ChannelHost
     requesting: RequestDelivery
-
-
-def _room(model: ModelCapabilities, instructions: str) -> int | None:
-    """How many characters the past may fill; None when nobody knows the model's window."""
-    if model.context_window is None:
-        return None
-    return max(round(model.context_window * _CHARS_PER_TOKEN * _WINDOW_SHARE) - len(instructions), 0)

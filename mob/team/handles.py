@@ -60,6 +60,13 @@ class MemberHandle:
         """Say something to the member and go on; its answer is in its history. Refusals as for `ask`."""
         self._open_host().tell(text, cause=_HUMAN, images=images)
 
+    async def inject(self, text: str, *, kind: str = "context") -> Turn:
+        """Tell the member something and ask nothing of its model: a turn with one Note of this kind, in the log.
+
+        Its next answer knows it, by whichever way it is reached. UsageError: an empty text; refusals as for `ask`.
+        """
+        return await self._open_host().inject(text, kind=kind)
+
     async def interrupt(self) -> bool:
         """Cut what it says now. False when it says nothing."""
         return await self._host().session.interrupt()

@@ -23,7 +23,7 @@ import trio
 
 from mob.definition.model import ModelCapabilities, Profile
 from mob.errors import MemberFailed, MemberNotRunning, MobError, StoreError
-from mob.history.items import Cause, Note
+from mob.history.items import Cause, Note, Turn
 from mob.history.rows import MemberEnded, MemberSpawned
 from mob.sessions.events import ErrorOccurred, MemberChanged, RunEvent
 from mob.sessions.mailbox import Answer, Letter
@@ -113,7 +113,7 @@ class MemberHost:
     def talks_with_the_user(self) -> bool:
         """Whether the turn that runs now is the human's, or one by which the human was handed over."""
         cause = self.last_session.turn_cause if self.last_session is not None else None
-        return cause is not None and cause.kind not in ("ask", "tell")
+        return cause is not None and cause.kind not in ("ask", "tell", "context")
 
     # Talking with it: mob.team.post.Recipient, and what the team itself says.
 
@@ -140,6 +140,15 @@ class MemberHost:
         try:
             context = () if note is None else (note,)
             return await session.ask(text, cause=cause, timeout=timeout, context=context, images=images)
+        finally:
+            self._talking -= 1
+
+    async def inject(self, text: str, *, kind: str) -> Turn:
+        """Tell it something and ask nothing. See Session.inject."""
+        session = self.session
+        self._talking += 1
+        try:
+            return await session.inject(text, kind=kind)
         finally:
             self._talking -= 1
 

@@ -318,7 +318,7 @@ class Mob:
     def _restore_budgets(self) -> None:
         """What was spent before this process counts, also of members that do not run any more."""
         for identity, history in self._past.past.items():
-            self._budget.child(identity).restore(history.usage, len(history.turns))
+            self._budget.child(identity).restore(history.usage, history.turns_begun)
 
     async def wait_quiet(self) -> None:
         """Return when nobody has anything left to do: no turn, no message, no hand-over, nothing said and not heard."""

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from live_bench import CHARS_PER_S, Bench, Reply, pcm
 
 from mob.errors import LiveError
-from mob.history.items import AgentMessage, Cause, Item, ToolCall, UserMessage
+from mob.history.items import AgentMessage, Cause, Item, Note, ToolCall, Turn, UserMessage
 from mob.live import effects, events, inputs
 from mob.live.conversation import Conversation
 from mob.live.interruption import Interruption
@@ -43,6 +43,7 @@ STEPS = st.one_of(
     st.tuples(st.just("respond"), st.sampled_from([None, "text", "audio"])),
     st.tuples(st.just("manner"), st.sampled_from([None, True, False]), st.sampled_from([None, True, False])),
     st.tuples(st.just("prompt")),
+    st.tuples(st.just("inject")),
     st.tuples(st.just("speak"), st.sampled_from([120, 500])),
     st.tuples(st.just("noise")),
     st.tuples(st.just("append"), st.sampled_from([20, 90, 200])),
@@ -94,6 +95,13 @@ class LawBench(Bench):
 
     def do_respond(self, output=None):
         self.command(inputs.Respond(output))
+
+    def do_inject(self):
+        """The session commits a note between two turns, and tells the channel of it."""
+        if self.admitted is None and not self.committing:
+            note = Note(self.ids.new("item"), f"by the way {len(self.log)}", "context")
+            self.log.append(Turn(self.ids.new("turn"), Cause("context"), (note,), seq=len(self.log) + 1))
+            self.feed(inputs.AddContext(note))
 
     def do_speak(self, ms):
         if self.machine.context.ready and not self.manual:
@@ -671,6 +679,30 @@ def test_law_15_mutant_a_seed_that_leaves_something_out_is_caught(monkeypatch):
     assert broken(check_law_15, script, [], True)
 
 
+def check_law_15_context(script, replies) -> None:
+    bench = converse(script, replies)
+    bench.settle()
+    notes = [item.text for item in bench.projection() if isinstance(item, Note)]
+    told = Counter(command.text for command in bench.commands(say.AddMessage, bench.machine.context.epoch))
+    assert len(set(notes)) == len(notes)
+    if bench.machine.state == "ready":
+        assert all(told[text] == 1 for text in notes), "each note once on the connection in use"
+
+
+@LAW
+@given(CONVERSATIONS)
+@example(([("inject",), ("text",), ("finish",), ("play_all",), ("drop",), ("inject",)], []))
+def test_law_15_what_is_injected_is_told_once_on_every_connection(conversation):
+    check_law_15_context(*conversation)
+
+
+def test_law_15_mutant_a_note_for_the_seed_alone_is_caught(monkeypatch):
+    script = [("inject",)]
+    assert not broken(check_law_15_context, script, [])
+    monkeypatch.setattr(Links, "tell", lambda self, item: None)
+    assert broken(check_law_15_context, script, [])
+
+
 # -- law 16 --------------------------------------------------------------------------------------------------------
 
 
@@ -688,6 +720,8 @@ def check_law_16(script, replies, budget) -> None:
     said = [item for turn in bench.log for item in turn.items if isinstance(item, UserMessage)]
     assert len([item for item in said if item.text == "hello there"]) == texts, "no user turn is lost"
     for turn in bench.log:
+        if turn.cause.kind == "context":
+            continue
         answered = any(isinstance(item, AgentMessage | ToolCall) for item in turn.items)
         assert answered or turn.status == "interrupted" or (turn.status == "failed" and turn.error), turn
 

@@ -7,7 +7,7 @@ from attrs import evolve
 from live_bench import MODEL, Bench, Reply, pcm
 
 from mob.errors import LiveClosed, LiveRejected, UsageError
-from mob.history.items import AgentMessage, Cause, UserMessage
+from mob.history.items import AgentMessage, Cause, Note, Turn, UserMessage
 from mob.live import events, inputs
 from mob.live.overrides import misfit
 from mob.live.ports import ChannelOptions, Prompt
@@ -430,3 +430,59 @@ def test_a_refresh_before_the_channel_is_open_is_taken_with_the_seed():
     bench.provider.tell(wire.SessionOpened("sess_1", None))
     assert bench.machine.state == "ready"
     assert (bench.provider.config.output, bench.provider.config.tools) == ("text", ())
+
+
+# -- context -------------------------------------------------------------------------------------------------------
+
+NOTE = Note("note_1", "the kitchen is closed", "context")
+
+
+def told(bench, epoch):
+    return [command.text for command in bench.commands(say.AddMessage, epoch)]
+
+
+def test_context_is_told_at_once_and_nothing_is_asked():
+    bench = Bench()
+    bench.feed(inputs.AddContext(NOTE))
+    (command,) = bench.commands(say.AddMessage)
+    assert (command.role, command.text) == ("system", NOTE.text)
+    assert bench.creates == 0
+
+
+def test_context_that_the_seed_has_is_not_told_again():
+    bench = Bench(auto_open=False)
+    bench.log.append(Turn("t1", Cause("context"), (NOTE,), seq=1))
+    bench.feed(inputs.ConnectionOpened(1))
+    bench.provider.tell(wire.SessionOpened("sess_1", None))
+    bench.feed(inputs.AddContext(NOTE))
+    assert told(bench, 1) == [NOTE.text]
+
+
+def test_context_for_a_connection_that_is_not_seeded_yet_comes_with_its_seed():
+    bench = Bench(auto_open=False)
+    bench.feed(inputs.AddContext(NOTE))
+    bench.log.append(Turn("t1", Cause("context"), (NOTE,), seq=1))
+    bench.feed(inputs.ConnectionOpened(1))
+    bench.provider.tell(wire.SessionOpened("sess_1", None))
+    assert told(bench, 1) == [NOTE.text]
+
+
+def test_context_that_comes_while_a_seed_is_on_its_way_goes_behind_it():
+    bench = Bench(confirm_items=False)
+    bench.text("first")
+    bench.provider.finish()
+    bench.play_all()
+    bench.lose()
+    bench.wait(1)
+    assert bench.machine.state == "seeding"
+    bench.feed(inputs.AddContext(NOTE))
+    assert told(bench, 2)[-1] == NOTE.text
+    bench.wait(15)
+    assert told(bench, 2).count(NOTE.text) == 1
+
+
+def test_a_model_that_takes_no_past_is_not_told_and_that_is_owned_up_to():
+    bench = Bench(model=evolve(MODEL, can_seed=False))
+    bench.feed(inputs.AddContext(NOTE))
+    assert told(bench, 1) == []
+    assert bench.machine.links.continuity == "degraded"

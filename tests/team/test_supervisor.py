@@ -370,3 +370,17 @@ async def test_lent_tools_outlive_a_change_of_the_routes_and_clash_with_none(aut
         first, second = ({tool.name for tool in request.tools} for request in mob.stage.requests_of("ann"))
     assert first == {"ask_bob", "tell_cyd", "look"}
     assert second == {"ask_bob", "tell_cyd"}
+
+
+async def test_what_the_holder_is_told_moves_no_floor_and_is_known_after_a_resume(autojump_clock):
+    store = MemoryStore()
+    async with open_team(store=store, run_id="run_x") as mob:
+        turn = await mob.member("ann").inject("The kitchen is closed.", kind="kitchen")
+        assert (turn.cause.kind, mob.floor, mob.member("ann").state) == ("context", "ann", "idle")
+        await mob.retire("bob")
+        with pytest.raises(MemberNotRunning):
+            await mob.member("bob").inject("hello")
+    async with open_team(store=store, run_id="run_x", resume=True) as mob:
+        await mob.ask("soup?")
+        said = [message.text for message in mob.stage.requests_of("ann")[0].messages]
+        assert said[-2:] == ["The kitchen is closed.", "soup?"]
