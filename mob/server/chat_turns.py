@@ -98,7 +98,9 @@ class ChatTurn:
             if self._untold():
                 if not one_call:
                     await trio.sleep(_SIBLINGS_S)
-                return self._tell(one_call=one_call)
+                if called := self._tell(one_call=one_call):
+                    return Called(called)
+                continue
             if isinstance(self._outcome, MobError):
                 raise self._outcome
             if self._outcome is not None:
@@ -134,11 +136,11 @@ class ChatTurn:
     def _untold(self) -> list[_Pending]:
         return [pending for pending in self._pending.values() if not pending.told]
 
-    def _tell(self, *, one_call: bool) -> Called:
+    def _tell(self, *, one_call: bool) -> tuple[ChatToolCall, ...]:
         untold_calls = self._untold()[: 1 if one_call else None]
         for pending in untold_calls:
             pending.told = True
-        return Called(tuple(pending.call for pending in untold_calls))
+        return tuple(pending.call for pending in untold_calls)
 
     # Its life, in the door's nursery.
 
@@ -225,8 +227,8 @@ class ChatTurns:
 
     def resume(self, ref: SessionRef, results: Mapping[str, str]) -> ChatTurn:
         """Give the results of calls to the turn that waits for them. RequestInvalid: none waits for exactly these."""
-        for turn in self._turns.get(ref.session_id, ()):
-            if turn.awaits() == set(results):
+        for turn in (turn for turns in self._turns.values() for turn in turns):
+            if turn.ref.hosted is ref.hosted and turn.awaits() == set(results):
                 turn.give(results)
                 return turn
         ids = ", ".join(sorted(results))

@@ -62,8 +62,9 @@ class DoorLimits:
 
     max_client_secrets: int = 512
     max_realtime: int = 128
+    realtime_s: float = 24 * 3600.0
     max_event_streams: int = 64
     keep_alive_s: float = 15.0
 
     max_client_tools: int = 128
-    client_tool_s: float = 60.0
+    client_tool_s: float = 45.0

@@ -39,15 +39,15 @@ class OpenAiDoor:
 
     async def models(self, call: Call) -> None:
         """All models: the members."""
-        data = [_model_json(model, model.name) for model in list_models(self._realm)]
+        data = [_model_json(model) for model in list_models(self._realm)]
         await call.reply.send_json(200, {"object": "list", "data": data})
 
     async def model(self, call: Call) -> None:
         """One model, by its name or by its mob's and its own."""
         name = "/".join(call.params.values())
-        ref = resolve_model(self._realm, name)
-        (model,) = [model for model in list_models(self._realm) if model.ref.session_id == ref.session_id]
-        await call.reply.send_json(200, _model_json(model, name))
+        hosted = resolve_model(self._realm, name).hosted
+        model = ServedModel(name, hosted.mob_id, int(hosted.created_at))
+        await call.reply.send_json(200, _model_json(model))
 
     async def client_secret(self, call: Call) -> None:
         """Mint a client secret."""
@@ -100,8 +100,8 @@ def _lifetime(params: Params) -> int:
     return _USUAL_S if seconds is None else seconds
 
 
-def _model_json(model: ServedModel, name: str) -> JSON:
-    return {"id": name, "object": "model", "created": model.created, "owned_by": model.owner}
+def _model_json(model: ServedModel) -> JSON:
+    return {"id": model.name, "object": "model", "created": model.created, "owned_by": model.owner}
 
 
 def openai_routes(realm: Realm) -> list[Route]:

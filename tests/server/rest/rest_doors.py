@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 
 import mob
 from mob.definition.model import MobDefinition
+from mob.rehearsal.faults import Fault
 from mob.server.auth import Gatekeeper
 from mob.server.front import Front
 from mob.server.limits import DoorLimits
@@ -46,10 +47,11 @@ async def open_doors(
     limits: DoorLimits | None = None,
     gatekeeper: Gatekeeper | None = None,
     start: bool = True,
+    faults: tuple[Fault, ...] = (),
 ) -> AsyncIterator[Doors]:
     """A rehearsed realm with these mobs (the front desk, when none is named), running, and its front."""
     bounds = limits or DoorLimits()
-    async with open_realm(RealmSettings("test", rehearse=True), limits=bounds) as realm:
+    async with open_realm(RealmSettings("test", rehearse=True, faults=faults), limits=bounds) as realm:
         for definition in definitions or (desk(),):
             hosted = realm.add_mob(definition)
             if start:

@@ -162,7 +162,7 @@ async def test_models_are_the_members():
 
         async def scenario(client: AsyncOpenAI) -> None:
             models = [model async for model in client.models.list()]
-            assert [model.id for model in models] == ["host", "manager", "menu", "bookings"]
+            assert [model.id for model in models] == ["host", "manager", "menu", "bookings", "front-desk"]
             assert {model.owned_by for model in models} == {"front-desk"}
             assert (await client.models.retrieve("menu")) == models[2]
             assert (await client.models.retrieve("front-desk/menu")).id == "front-desk/menu"
