@@ -1,0 +1,160 @@
+"""`GET /v1/realtime?model=MEMBER`: the WebSocket, from the request to the conversation.
+
+The session that a client meets is the member's: its voice, its turn detection, its modality, and transcripts of what
+the user says. The member's own instructions and tools are not shown; the client's stand below and beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from mob.definition.model import ModelCapabilities, Profile
+from mob.providers.frames import JsonObject
+from mob.providers.openai_realtime import RealtimeServer, Refusal, refuse_beta
+from mob.rehearsal.espeak import EspeakVoice, find_espeak
+from mob.rehearsal.voice import ToneVoice, Voice
+from mob.server.auth import Gatekeeper
+from mob.server.gateway.admission import Admitted, admit, speaks_beta
+from mob.server.gateway.client import Client
+from mob.server.gateway.client_tools import ClientTools
+from mob.server.gateway.connection import Connection
+from mob.server.gateway.live_speaker import LiveSpeaker
+from mob.server.gateway.policy import Ability, Policy
+from mob.server.gateway.speaker import Speaker
+from mob.server.gateway.text_speaker import TextSpeaker
+from mob.server.realm import Realm
+from mob.server.routes import Route, SocketRoute, Visit
+from mob.values import TurnDetection
+from mob.web.streams import Head
+
+PATH = "/v1/realtime"
+_MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""The vendor's bound for appended audio is 15 MiB of base64."""
+
+
+@frozen(slots=True)
+class GatewayStatistics:
+    """Connections now, and ever opened."""
+
+    open: int
+    opened: int
+
+
+class Gateway:
+    """The realtime door of one realm."""
+
+    def __init__(self, realm: Realm, gatekeeper: Gatekeeper) -> None:
+        self._realm = realm
+        self._gatekeeper = gatekeeper
+        self._open = self._opened = 0
+
+    def statistics(self) -> GatewayStatistics:
+        """Counts, as of now."""
+        return GatewayStatistics(self._open, self._opened)
+
+    def admit(self, head: Head, _: Mapping[str, str]) -> None:
+        """See `admission.admit`: what is wrong is said before the handshake."""
+        self._admitted(head)
+
+    async def serve(self, visit: Visit) -> None:
+        """One connection, to its end."""
+        if speaks_beta(visit.head.headers):
+            refusal = refuse_beta()
+            visit.transport.send_nowait(refusal.frame)
+            await visit.transport.aclose(refusal.close_code, refusal.close_reason)
+            return
+        admitted = self._admitted(visit.head)
+        self._open += 1
+        self._opened += 1
+        try:
+            await self._talk(visit, admitted)
+        finally:
+            self._open -= 1
+
+    def _admitted(self, head: Head) -> Admitted:
+        return admit(head, self._realm, self._gatekeeper, open_now=self._open)
+
+    async def _talk(self, visit: Visit, admitted: Admitted) -> None:
+        ref, limits = admitted.ref, self._realm.limits
+        session = ref.member.session
+        profile, model = session.profile, session.model
+        voice = None if model.realtime else _voice_of(profile)
+        ability = Ability(ref.identity, model, model.realtime, _speaks(model, voice))
+        tools = ClientTools(timeout_s=limits.client_tool_s)
+        policy = Policy(ability, tools, lambda: ref.member, max_tools=limits.max_client_tools)
+        server = RealtimeServer(admitted.model, vet=policy, keep_audio=not model.realtime)
+        policy.watch(server)
+        server.session.update(_own_session(profile, ability), has_spoken=False, is_responding=False)
+        own = server.session.config
+        client = Client(server, visit.transport)
+        speaker: Speaker
+        if model.realtime:
+            speaker = LiveSpeaker(ref.member, client, tools, own, max_image_bytes=limits.max_image_bytes)
+        else:
+            speaker = TextSpeaker(ref, client, tools, voice, max_image_bytes=limits.max_image_bytes)
+        tools.give = speaker.called
+        connection = Connection(visit.transport, client, tools, speaker, lambda: ref.member, limits)
+        try:
+            policy.apply(admitted.session)
+        except Refusal as refusal:
+            await connection.refuse(refusal.code, refusal.message)
+        else:
+            await connection.serve()
+
+
+def gateway_routes(realm: Realm, gatekeeper: Gatekeeper) -> Sequence[Route]:
+    """The gateway's plain HTTP: there is none; client secrets and models are `mob.server.rest`'s."""
+    return ()
+
+
+def gateway_sockets(realm: Realm, gatekeeper: Gatekeeper) -> Sequence[SocketRoute]:
+    """The gateway's WebSocket."""
+    gateway = Gateway(realm, gatekeeper)
+    return (
+        SocketRoute(
+            PATH,
+            gateway.serve,
+            "Talk with a member as with a model of the OpenAI Realtime API.",
+            auth="own",
+            admit=gateway.admit,
+            subprotocols=("realtime",),
+            max_frame_bytes=_MAX_FRAME_BYTES,
+        ),
+    )
+
+
+def _voice_of(profile: Profile) -> Voice | None:
+    """What reads out what a member writes: tone speech, or espeak where its profile asks for that and it is there."""
+    if profile.voice is None:
+        return None
+    return EspeakVoice() if profile.voice == "espeak" and find_espeak() is not None else ToneVoice()
+
+
+def _speaks(model: ModelCapabilities, voice: Voice | None) -> bool:
+    return "audio" in model.output_modalities if model.realtime else voice is not None
+
+
+def _own_session(profile: Profile, ability: Ability) -> JsonObject:
+    """The session as the member has it, before the client says anything."""
+    output = (profile.output or "audio") if ability.speaks else "text"
+    heard: JsonObject = {"transcription": {"model": ability.identity}}
+    if profile.turn_detection is not None:
+        heard["turn_detection"] = _detection(profile.turn_detection)
+    spoken = {} if profile.voice is None else {"voice": profile.voice}
+    return {"output_modalities": [output], "audio": {"input": heard, "output": spoken}}
+
+
+def _detection(detection: TurnDetection) -> JsonObject | None:
+    """For the client, who ends its turns as the member's profile has it; what follows from that is the session's."""
+    if detection.mode == "manual":
+        return None
+    own = {name: getattr(detection, name) for name in _DETECTION[detection.mode]}
+    return {"type": detection.mode, **{name: value for name, value in own.items() if value is not None}}
+
+
+_DETECTION = {
+    "server_vad": ("threshold", "prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms"),
+    "semantic_vad": ("eagerness",),
+}

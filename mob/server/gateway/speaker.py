@@ -1,0 +1,76 @@
+"""What a connection asks of the member behind it, however that member is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+from mob.errors import MobError
+from mob.history.items import Cause
+from mob.providers.commands import SessionConfig
+from mob.providers.openai_realtime import ConversationItem, InputCommitted, ResponseParams
+from mob.server.gateway.client_tools import Call
+
+
+class SpeakerGone(MobError):
+    """The member cannot be talked with any more. `word` is for the client: what happened, in one word."""
+
+    code = "member_gone"
+
+    def __init__(self, message: str, *, word: str) -> None:
+        super().__init__(message)
+        self.word = word
+
+
+class Speaker(Protocol):
+    """A member as the other end of one client's conversation. `run` is its life; everything else is called within it.
+
+    The protocol engine has acknowledged what is passed on here, and has written what the vendor would have written.
+    What a speaker refuses all the same it raises as a MobError, and the client is told.
+    """
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Answer until cancelled; started when it can. SpeakerGone: the member is no more."""
+        ...
+
+    async def configure(self, config: SessionConfig) -> None:
+        """The client has changed its session (its tools are lent by others)."""
+        ...
+
+    async def hear(self, pcm: bytes) -> None:
+        """The client's sound: PCM16 at 24 kHz, in any pieces."""
+        ...
+
+    async def commit(self, committed: InputCommitted) -> None:
+        """The client says that what it sent is a turn."""
+        ...
+
+    async def clear(self) -> None:
+        """The client takes back what it sent since the last turn."""
+        ...
+
+    async def take(self, item: ConversationItem) -> None:
+        """The client puts an item into the conversation; nothing is answered yet."""
+        ...
+
+    async def respond(self, params: ResponseParams) -> None:
+        """The client asks for an answer."""
+        ...
+
+    async def cancel(self) -> None:
+        """The client does not want the rest of the answer; the response has ended for it."""
+        ...
+
+    async def truncate(self, item_id: str, ms: int) -> None:
+        """The client has played so much of this item, and plays no more of it."""
+        ...
+
+    def offer(self, names: Sequence[str]) -> None:
+        """These functions of the client's are lent to the member from now on."""
+        ...
+
+    def called(self, call: Call, cause: Cause) -> bool:
+        """The member calls a function of the client's, in a turn that began for this cause. False: not the client's."""
+        ...
