@@ -347,8 +347,6 @@ JSON_VALUES = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(("model", "messages", "tools", "stream", "stream_options", "n", "max_tokens", "content"))
-    ("model", "messages", "tools", "stream", "stream_options", "n", "max_tokens", "stop", "content")
-)
 
 
 @st.composite
