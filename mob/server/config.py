@@ -14,6 +14,7 @@ and `agent.max_tokens`. All else is kept and given back, for clients that keep t
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -70,7 +71,7 @@ class RealmConfig:
     @property
     def composed(self) -> JSON:
         """All layers together. `agent.model` is the default model in force, wherever and however it was written."""
-        return merged(_composed(self.layers), _one_spelling(self._head))
+        return copy.deepcopy(merged(_composed(self.layers), _one_spelling(self._head)))
 
     def setting(self, name: str, kind: type) -> Any:
         """`agent.NAME` in force; None when nobody says it, or says something else than this kind of value."""

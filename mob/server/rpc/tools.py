@@ -21,11 +21,11 @@ from attrs import define, field
 
 from mob.errors import MemberError, MemberFailed, MobError, RequestInvalid
 from mob.server.realm import SessionRef
-from mob.server.rpc.client import RpcClient
+from mob.server.rpc.client import ClientGone, RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.params import Params
 from mob.sessions.events import MemberChanged, MobStopped
-from mob.sessions.tools import ToolContext, ToolFunction
+from mob.sessions.tools import CallWithdrawn, ToolContext, ToolFunction
 from mob.team.bus import Subscription
 from mob.team.events import StreamLagged
 from mob.team.running import Mob
@@ -115,7 +115,7 @@ class ClientTools:
             self._own[ref.session_id] = tuple(schemas)
 
     async def offer(self, ref: SessionRef) -> None:
-        """Lend the tools to this running session, unless it has them already, or has others. UsageError: a name clashes."""
+        """Lend the tools to this running session, unless it has them, or has others'. UsageError: a name clashes."""
         key = f"{_LENDER} {ref.identity}"
         lender = ref.hosted.kept.get(key)
         if lender is not None and lender is not self:
@@ -187,7 +187,12 @@ class ClientTools:
 
     async def _execute(self, name: str, arguments: dict[str, Any], context: ToolContext) -> str:
         asked = {"tool_use_id": context.call_id, "name": name, "arguments": arguments}
-        result = await self._client.call("tool/execute", asked, timeout_s=_CALL_S + 1)
+        try:
+            result = await self._client.call("tool/execute", asked, timeout_s=_CALL_S + 1)
+        except ClientGone:
+            raise CallWithdrawn(
+                f"{name} was given up: the client that offered it has gone. Whether it took effect is not known."
+            ) from None
         if not isinstance(result, Mapping):
             raise ToolFailed(f"{name}: the client's answer is no tool result")
         text = result_text(result.get("content"))

@@ -223,4 +223,7 @@ def turns_of(ref: SessionRef) -> Callable[[str], Turn | None]:
 
 def name_of(ref: SessionRef) -> str | None:
     """A name for people: the member's, or the one that its creator gave a session of its own."""
-    return ref.hosted.labels.get("name") if ref.stand_alone else ref.identity
+    if not ref.stand_alone:
+        return ref.identity
+    name = (ref.hosted.document or {}).get("name")
+    return name if isinstance(name, str) else None
