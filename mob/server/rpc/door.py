@@ -26,6 +26,7 @@ from mob.server.rpc.errors import error_of
 from mob.server.rpc.handshake import handshake_methods
 from mob.server.rpc.links import SocketLink, StreamLink
 from mob.server.rpc.live import LiveDoor, live_methods
+from mob.server.rpc.mobs import mob_methods
 from mob.server.rpc.sessions import session_methods
 from mob.server.rpc.settings import config_methods
 from mob.server.rpc.streams import stream_methods
@@ -43,10 +44,12 @@ def rpc_methods(realm: Realm, *, live: LiveDoor | None) -> Methods:
     methods.add(handshake_methods(realm, methods, live=live is not None))
     methods.add(config_methods(realm))
     methods.add(tool_methods())
-    methods.add(session_methods(realm))
+    sessions = session_methods(realm)
+    methods.add(sessions)
     methods.add(stream_methods(realm))
     if live is not None:
         methods.add(live_methods(realm, live))
+    methods.add(mob_methods(realm, sessions=sessions, live=live))
     return methods
 
 

@@ -25,12 +25,16 @@ from mob.server.hosted import HostedMob
 from mob.server.realm import Realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
+from mob.server.rpc.live import LiveDoor
 from mob.server.rpc.mobs_door import MobDoor, halt
 from mob.server.rpc.mobs_events import event_methods
+from mob.server.rpc.mobs_live import member_live_methods
 from mob.server.rpc.mobs_members import member_methods
 from mob.server.rpc.mobs_roll import roll_of
 from mob.server.rpc.mobs_shapes import JSON, member_row, mob_row, mob_status
+from mob.server.rpc.mobs_streams import mob_stream_methods
 from mob.server.rpc.mobs_talk import talk_methods
+from mob.server.rpc.mobs_watch import watch_methods
 from mob.server.rpc.mobs_wiring import wiring_methods
 from mob.server.rpc.params import Params
 from mob.server.rpc.tools import tools_of
@@ -38,8 +42,12 @@ from mob.server.rpc.tools import tools_of
 _ACTIONS: Final = ("stop", "resume", "complete", "reset", "destroy")
 
 
-def mob_methods(realm: Realm) -> dict[str, Serve]:
-    """Every method about mobs and their members that this realm offers."""
+def mob_methods(realm: Realm, *, sessions: Mapping[str, Serve], live: LiveDoor | None) -> dict[str, Serve]:
+    """Every method about mobs and their members that this realm offers.
+
+    `sessions`: the methods of sessions, which do the same for members. `live` None: there is no transport for live
+    channels, and so no method of them.
+    """
     door = MobDoor(realm)
     life = MobLife(door)
     return {
@@ -50,9 +58,12 @@ def mob_methods(realm: Realm) -> dict[str, Serve]:
         "mob/lifecycle": life.lifecycle,
         "mob/destroy": life.destroy,
         **member_methods(door),
-        **talk_methods(door),
+        **watch_methods(door),
+        **talk_methods(door, sessions),
         **wiring_methods(door),
         **event_methods(door),
+        **mob_stream_methods(door),
+        **({} if live is None else member_live_methods(door, live)),
     }
 
 

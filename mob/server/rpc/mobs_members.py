@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from mob.errors import CapabilityUnavailable, DoorFull, MobError
+from mob.errors import CapabilityUnavailable, DoorFull, MobError, UsageError
 from mob.history.items import Cause
 from mob.server.hosted import HostedMob
 from mob.server.rpc.client import RpcClient
@@ -31,6 +31,7 @@ from mob.server.rpc.mobs_shapes import (
 )
 from mob.server.rpc.mobs_spawn import SpawnSpec, spawn_spec
 from mob.server.rpc.params import Params
+from mob.server.rpc.tools import tools_of
 from mob.team.handles import MemberHandle
 
 _MOST_SPECS: Final = 100
@@ -79,35 +80,35 @@ class Members:
 
         return {"mob_id": hosted.mob_id, "members": await self._rows(hosted, matches)}
 
-    async def spawn(self, _client: RpcClient, params: Params) -> JSON:
+    async def spawn(self, client: RpcClient, params: Params) -> JSON:
         """A new member. ProfileUnknown, MemberExists, DoorFull, UsageError, CapabilityUnavailable, …"""
         hosted = await self._door.started(params)
-        handle = await self._spawn(hosted, spawn_spec(params, hosted))
+        handle = await self._spawn(client, hosted, spawn_spec(params, hosted))
         return {
             "mob_id": hosted.mob_id,
             **spawned(hosted.mob_id, handle.identity),
             **incarnation(handle.identity, handle.generation),
         }
 
-    async def spawn_many(self, _client: RpcClient, params: Params) -> JSON:
+    async def spawn_many(self, client: RpcClient, params: Params) -> JSON:
         """Several, one after the other; one that cannot come keeps no other from coming."""
         hosted = await self._door.started(params)
         results: list[JSON] = []
         for each in params.children("specs", most=_MOST_SPECS):
             try:
-                handle = await self._spawn(hosted, spawn_spec(each, hosted))
+                handle = await self._spawn(client, hosted, spawn_spec(each, hosted))
                 results.append({"status": "spawned", "result": spawned(hosted.mob_id, handle.identity)})
             except MobError as error:
                 failed = {"cause": cause_of(error), "message": error.message}
                 results.append({"status": "failed", "result": failed})
         return {"mob_id": hosted.mob_id, "results": results}
 
-    async def ensure(self, _client: RpcClient, params: Params) -> JSON:
+    async def ensure(self, client: RpcClient, params: Params) -> JSON:
         """The member, spawned only when it is not there."""
         hosted = await self._door.started(params)
         spec = spawn_spec(params.child("spec"), hosted)
         try:
-            await self._spawn(hosted, spec)
+            await self._spawn(client, hosted, spec)
         except MemberExists:
             rows = await self._rows(hosted, lambda view: view.identity == spec.identity)
             return {"mob_id": hosted.mob_id, "outcome": {"existed": rows[0]}}
@@ -141,7 +142,7 @@ class Members:
         facts = self._door.facts(hosted)
         return [member_row(view, facts.member(view.identity)) for view in roll.present() if wanted(view)]
 
-    async def _spawn(self, hosted: HostedMob, spec: SpawnSpec) -> MemberHandle:
+    async def _spawn(self, client: RpcClient, hosted: HostedMob, spec: SpawnSpec) -> MemberHandle:
         there = hosted.mob.members.get(spec.identity)
         if there is not None and there.state not in _GONE:
             raise MemberExists(f"the mob {hosted.mob_id} has a member {spec.identity!r} already ({there.state})")
@@ -153,12 +154,21 @@ class Members:
             raise CapabilityUnavailable("a member is as its profile says here", field=next(iter(spec.overrides)))
         await _carried(lambda: mob.spawn(spec.identity, profile=spec.profile))
         handle = hosted.member(spec.identity)
+        await self._lend(client, hosted, spec.identity)
         facts = self._door.member_facts(hosted, spec.identity)
         facts.labels, facts.runtime_mode, facts.kickoff = dict(spec.labels), spec.runtime_mode, None
         await self._door.keep(hosted)
         if spec.first is not None:
             self._kick_off(hosted, handle, spec.first)
         return handle
+
+    async def _lend(self, client: RpcClient, hosted: HostedMob, identity: str) -> None:
+        """What the client offers is for those whom it brings in, too; a name that clashes sends the newcomer away."""
+        try:
+            await tools_of(client).offer(self._door.realm.session_of(hosted, identity))
+        except UsageError:
+            await _carried(lambda: hosted.mob.retire(identity))
+            raise
 
     def _kick_off(self, hosted: HostedMob, handle: MemberHandle, first: Content) -> None:
         facts = self._door.member_facts(hosted, handle.identity)

@@ -9,7 +9,8 @@ taken once, however often it is sent: a client that lost its answer sends again 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from mob.errors import DuplicateRequest
 from mob.history.items import Cause
@@ -33,10 +34,12 @@ _PAGE: Final = 100
 _HUMAN: Final = Cause("text")
 
 
-def talk_methods(door: MobDoor) -> dict[str, Serve]:
-    """The methods of this module."""
-    talk = Talk(door)
+def talk_methods(door: MobDoor, sessions: Mapping[str, Serve]) -> dict[str, Serve]:
+    """The methods of this module. `sessions` does the same for sessions."""
+    talk = Talk(door, sessions)
     return {
+        "mob/turn_start": talk.start_turn,
+        "mob/append_system_context": talk.append_context,
         "mob/member_send": talk.send,
         "mob/member_history": talk.history,
         "mob/force_cancel": talk.force_cancel,
@@ -46,8 +49,9 @@ def talk_methods(door: MobDoor) -> dict[str, Serve]:
 class Talk:
     """What is said to members, and what they have said."""
 
-    def __init__(self, door: MobDoor) -> None:
+    def __init__(self, door: MobDoor, sessions: Mapping[str, Serve]) -> None:
         self._door = door
+        self._sessions = sessions
 
     async def send(self, _client: RpcClient, params: Params) -> JSON:
         """Say something to a member and go on. MailboxFull, MemberNotRunning, DuplicateRequest, StaleGeneration, …"""
@@ -77,11 +81,30 @@ class Talk:
             await handle.interrupt()
         return told
 
-    async def force_cancel(self, _client: RpcClient, params: Params) -> JSON:
-        """Cut the member's turn; what was said of it so far is kept."""
-        hosted, handle = await self._door.member(params)
-        cancelled = await handle.interrupt()
-        return {"mob_id": hosted.mob_id, "agent_identity": handle.identity, "cancelled": cancelled}
+    async def start_turn(self, client: RpcClient, params: Params) -> JSON:
+        """One turn of the member; answered when it is over. As turn/start."""
+        return await self._as_session(client, params, "turn/start", params.values)
+
+    async def append_context(self, client: RpcClient, params: Params) -> JSON:
+        """Something the member is to know, without a turn. As session/inject_context."""
+        told = {"content": {"type": "text", "text": params.text("text")}}
+        about = {name: params.values.get(name) for name in ("source", "idempotency_key")}
+        done = await self._as_session(client, params, "session/inject_context", {**about, **told})
+        return {"mob_id": params.text("mob_id"), "agent_identity": params.text("agent_identity"), **done}
+
+    async def force_cancel(self, client: RpcClient, params: Params) -> JSON:
+        """Cut the member's turn; what was said of it so far is kept. As turn/interrupt."""
+        done = await self._as_session(client, params, "turn/interrupt", {})
+        return {
+            "mob_id": params.text("mob_id"),
+            "agent_identity": params.text("agent_identity"),
+            "cancelled": done["interrupted"],
+        }
+
+    async def _as_session(self, client: RpcClient, params: Params, method: str, values: Mapping[str, Any]) -> JSON:
+        ref = await self._door.session(params)
+        done: JSON = await self._sessions[method](client, Params({**values, "session_id": ref.session_id}))
+        return done
 
     async def history(self, _client: RpcClient, params: Params) -> JSON:
         """A page of what was said, oldest first; also of a member that is retired, or of a mob that is stopped."""

@@ -9,13 +9,14 @@ by anybody but its own streams: what they miss is told in its place, as `stream_
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 import trio
 
 from mob.errors import DoorFull, MobUnknown
+from mob.server.hosted import HostedMob
 from mob.server.realm import Realm, SessionRef
 from mob.server.rpc.agent_events import Narrator
 from mob.server.rpc.client import RpcClient
@@ -23,6 +24,7 @@ from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.envelopes import Envelopes
 from mob.server.rpc.params import Params
 from mob.server.rpc.turns import turns_of
+from mob.sessions.events import RunEvent
 
 JSON = dict[str, Any]
 
@@ -53,6 +55,7 @@ def stream_methods(realm: Realm) -> dict[str, Serve]:
 
 Follow = Callable[[str], Any]
 """Tells what happens until there is nothing more to tell; called with the stream's id."""
+Tell = Callable[[RunEvent], Awaitable[None]]
 
 
 class Streams:
@@ -111,21 +114,38 @@ def streams_of(client: RpcClient) -> Streams:
     return streams
 
 
-async def _follow(realm: Realm, client: RpcClient, ref: SessionRef, stream_id: str) -> None:
-    """Tell of this session until its mob has ended."""
-    envelopes, numbers = Envelopes(ref), itertools.count(1)
-    mob = ref.hosted.mob if ref.hosted.running else None
+async def follow_runs(hosted: HostedMob, begin: Callable[[], Tell]) -> None:
+    """Tell every event of the mob from now on, over its stops and starts, until it has ended for good.
+
+    `begin` is called whenever the mob starts, and first of all; who it gives is told.
+    """
+    mob = hosted.mob if hosted.running else None
     after = 0 if mob is None else mob.statistics().events.published
     with suppress(MobUnknown):
         while True:
             if mob is None:
-                mob, after = await ref.hosted.wait_running(), 0
-            narrator = Narrator(ref.session_id, ref.identity, turn_of=turns_of(ref))
+                mob, after = await hosted.wait_running(), 0
+            tell = begin()
             async with mob.events(after=after) as events:
                 async for event in events:
-                    for payload in narrator.tell(event):
-                        envelope = envelopes.wrap(payload, at=realm.wall())
-                        told = {"stream_id": stream_id, "sequence": next(numbers), "session_id": ref.session_id}
-                        await client.notify_soon("session/stream_event", {**told, "event": envelope})
-            await ref.hosted.wait_gone(mob)
+                    await tell(event)
+            await hosted.wait_gone(mob)
             mob = None
+
+
+async def _follow(realm: Realm, client: RpcClient, ref: SessionRef, stream_id: str) -> None:
+    """Tell of this session until its mob has ended."""
+    envelopes, numbers = Envelopes(ref), itertools.count(1)
+
+    def begin() -> Tell:
+        narrator = Narrator(ref.session_id, ref.identity, turn_of=turns_of(ref))
+
+        async def tell(event: RunEvent) -> None:
+            for payload in narrator.tell(event):
+                envelope = envelopes.wrap(payload, at=realm.wall())
+                told = {"stream_id": stream_id, "sequence": next(numbers), "session_id": ref.session_id}
+                await client.notify_soon("session/stream_event", {**told, "event": envelope})
+
+        return tell
+
+    await follow_runs(ref.hosted, begin)

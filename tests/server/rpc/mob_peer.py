@@ -11,9 +11,8 @@ import trio.testing
 from mob.server.limits import DoorLimits
 from mob.server.realm import RealmSettings, open_realm
 from mob.server.rpc.client import RpcClient
-from mob.server.rpc.dispatch import Methods
+from mob.server.rpc.door import LiveDoor, rpc_methods
 from mob.server.rpc.links import StreamLink
-from mob.server.rpc.mobs import mob_methods
 
 CREW = {
     "id": "crew",
@@ -115,12 +114,10 @@ async def open_peer(realm, methods, limits=None):
 
 @asynccontextmanager
 async def open_door(limits=None, store=None):
-    """A realm whose members are rehearsed, and its mob methods."""
+    """A realm whose members are rehearsed, and its methods."""
     limits = limits or DoorLimits()
     async with open_realm(RealmSettings("test", rehearse=True, seed=1), limits=limits, store=store) as realm:
-        methods = Methods()
-        methods.add(mob_methods(realm))
-        yield realm, methods
+        yield realm, rpc_methods(realm, live=LiveDoor("ws://127.0.0.1:1"))
 
 
 @asynccontextmanager
