@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -43,7 +45,7 @@ def test_every_byte_comes_back(law):
 @given(data=st.binary(max_size=200), cuts=st.lists(st.integers(0, 200), max_size=4))
 def test_a_stream_cut_anywhere_gives_the_same_sound(law, data, cuts):
     ends = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(ends)]
     whole = FromTelephone(law).turn(data)
     inward = FromTelephone(law)
     assert b"".join(inward.turn(piece) for piece in pieces) == whole
