@@ -11,7 +11,6 @@ from typing import Any
 from mob.errors import (
     CredentialMissing,
     MobError,
-    ProviderError,
     ProviderRefused,
     ProviderUnreachable,
     ReopenRequired,
@@ -56,17 +55,19 @@ def refusal_code(error: MobError) -> JSON:
 
 def fault_code(word: str) -> JSON:
     """The code of a fault that ended a channel, by our own word for it (`ChannelError.code`, `Disconnected.reason`)."""
-    for kind, code in _FAULTS.items():
-        if word == kind.code:
-            return {"code": code}
-    return {"code": "other", "raw": word}
+    code = _FAULTS.get(word, word)
+    return {"code": code} if code in _PLAIN else {"code": "other", "raw": word}
 
 
-_FAULTS: dict[type[MobError], str] = {
-    ProviderUnreachable: "connection_lost",
-    ProviderRefused: "provider_error",
-    CredentialMissing: "authentication_failed",
-    ProviderError: "provider_error",
+_PLAIN = frozenset(
+    {"connection_failed", "connection_lost", "provider_error", "authentication_failed", "internal_error"}
+)
+"""Meerkat's codes that have no fields."""
+
+_FAULTS: dict[str, str] = {
+    ProviderUnreachable.code: "connection_lost",
+    ProviderRefused.code: "provider_error",
+    CredentialMissing.code: "authentication_failed",
 }
 
 

@@ -244,7 +244,7 @@ class HeldChannel:
         """Read the channel to its end."""
         self._live = live
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.place.watch, live.close)
+            nursery.start_soon(self.place.watch, self.close)
             async for event in live:
                 self._take(event)
                 self._wake()

@@ -55,7 +55,7 @@ def terms_of(values: Mapping[str, str]) -> Terms:
     if terms.receipts and not terms.control:
         raise RequestInvalid("`receipts=1` needs `control=1`: receipts are verbs", field="receipts")
     if (terms.resume is not None or terms.after is not None) and not terms.control:
-        raise RequestInvalid("only a client with `control=1` can come back", field="resume")
+        raise RequestInvalid("`resume` and `after` need `control=1`: other clients cannot come back", field="after")
     return terms
 
 

@@ -16,6 +16,7 @@ from mob.live.events import AudioDelta
 from mob.live.transport import Transport, TransportClosed, open_websocket
 from mob.protocol.frames import ClientFrame, Command, encode_frame
 from mob.protocol.speech import unpack_audio
+from mob.rehearsal.faults import Fault
 from mob.server.auth import Gatekeeper
 from mob.server.channels import HeldChannel
 from mob.server.front import Front
@@ -50,7 +51,7 @@ class Client:
     """One socket. `frames` is every JSON frame that came, `speech` every piece of speech, `numbers` all numbers."""
 
     transport: Transport
-    stream: trio.testing.MemoryReceiveStream | Any
+    stream: trio.abc.Stream
     frames: list[dict[str, Any]] = field(factory=list)
     speech: list[AudioDelta] = field(factory=list)
     numbers: list[int] = field(factory=list)
@@ -110,6 +111,7 @@ class Client:
     async def drop(self) -> None:
         """Be gone without a word."""
         self.transport.abort("dropped")
+        await trio.aclose_forcefully(self.stream)
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -144,22 +146,33 @@ class Door:
         return self.visit(query_of(held, resume=token, after=after) + "&" + terms)
 
 
+@asynccontextmanager
+async def attached(door: Door, held: HeldChannel, terms: str = FULL) -> AsyncIterator[Client]:
+    """A socket at this channel, of which the first frame was read."""
+    async with door.attach(held, terms) as client:
+        await client.read()
+        yield client
+
+
 def query_of(held: HeldChannel, **values: object) -> str:
     return "&".join(f"{name}={value}" for name, value in {"channel": held.channel_id, **values}.items())
 
 
 @asynccontextmanager
-async def open_door(limits: DoorLimits | None = None) -> AsyncIterator[Door]:
+async def open_door(limits: DoorLimits | None = None, *faults: Fault) -> AsyncIterator[Door]:
     """A realm whose live socket is served."""
-    async with open_realm(REHEARSED, limits=limits) as realm, trio.open_nursery() as nursery:
+    settings = evolve(REHEARSED, faults=faults)
+    async with open_realm(settings, limits=limits) as realm, trio.open_nursery() as nursery:
         front = Front(Table((), live_sockets(realm)), Gatekeeper(), realm.limits)
         yield Door(realm, front, nursery)
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def open_channel(limits: DoorLimits | None = None, **how: str) -> AsyncIterator[tuple[Door, HeldChannel]]:
+async def open_channel(
+    limits: DoorLimits | None = None, *faults: Fault, **how: str
+) -> AsyncIterator[tuple[Door, HeldChannel]]:
     """A door, and a channel that is held behind it."""
-    async with open_door(limits) as door:
+    async with open_door(limits, *faults) as door:
         held = await door.realm.channels.open(await started(door.realm, **how))
         yield door, held
