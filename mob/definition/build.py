@@ -86,9 +86,9 @@ class Builder:
         return dict(self.tables.get(name, {}))
 
     def _profile(self, name: str, keys: Mapping[str, Any]) -> model.Profile:
-        return model.Profile(name, **{"model": "", **self._profile_keys(keys, ("profiles", name))})
+        return model.Profile(name, **{"model": "", **self.profile_keys(keys, ("profiles", name))})
 
-    def _profile_keys(self, keys: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
+    def profile_keys(self, keys: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
         """Profile keys as the Profile class takes them."""
         out = dict(keys)
         if isinstance(out.get("instructions"), dict):
@@ -108,7 +108,7 @@ class Builder:
         else:
             members = {}
             for name, keys in self._section("members").items():
-                overrides = self._profile_keys(keys, ("members", name))
+                overrides = self.profile_keys(keys, ("members", name))
                 members[name] = model.Member(name, overrides.pop("profile", ""), overrides)
         if len(members) > MAX_MEMBERS:
             section = "members" if "members" in self.tables else "profiles"

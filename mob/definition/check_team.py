@@ -19,7 +19,7 @@ def check_team(subject: Subject, wiring: Wiring) -> None:
     _members(subject)
     _orchestrator(subject, wiring)
     _wiring(subject, wiring)
-    _skills(subject)
+    check_skills(subject)
     _topology(subject, wiring)
     if subject.report.failed(("mob",), ("members",), ("wiring",), ("profiles",)) or not subject.definition.members:
         return  # what can be reached is not known while these are wrong
@@ -84,7 +84,8 @@ def _wiring(subject: Subject, wiring: Wiring) -> None:
             report.error("route_to_self", message, ("wiring", "routes", index))
 
 
-def _skills(subject: Subject) -> None:
+def check_skills(subject: Subject) -> None:
+    """Say which skills are named and not there."""
     known = subject.tables.get("skills", {})
     for role in subject.roles():
         if not role.says("skills"):

@@ -6,7 +6,7 @@ The sequence number is given by the store when the row is durable.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -35,13 +35,17 @@ class RunStopped:
 
 @frozen(slots=True)
 class MemberSpawned:
-    """A member came to life. `generation` is higher than any before it for this identity."""
+    """A member came to life. `generation` is higher than any before it for this identity.
+
+    `overrides`: the profile keys that it was spawned with, as JSON says them.
+    """
 
     kind: ClassVar[str] = "member_spawned"
     member: str
     generation: int
     profile: str
     model: str
+    overrides: dict[str, Any] = field(factory=dict, hash=False)
 
 
 @frozen(slots=True)

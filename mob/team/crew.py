@@ -7,14 +7,16 @@ changes at once make one update, and an open live channel is refreshed only when
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 from attrs import evolve, frozen
 
 from mob.definition.catalogue import capabilities_for
 from mob.definition.keys_models import BUILT_WIRES
+from mob.definition.member_overrides import checked_overrides
 from mob.definition.model import Member, MobDefinition, Profile, Route
 from mob.definition.names import name_fault
 from mob.errors import LiveError, MemberNotRunning, MemberUnknown, MobError, ProviderError, UsageError
@@ -74,6 +76,7 @@ class Crew:
         nursery: trio.Nursery,
     ) -> None:
         self.definition = definition
+        self._written = definition.members
         self.hosts = hosts
         self._state = state
         self._machine = machine
@@ -114,12 +117,12 @@ class Crew:
 
     # Making members.
 
-    async def prepare(self, identity: str, profile_name: str) -> tuple[MemberHost, Reach]:
-        """A host for the member's next generation, with all that could refuse it done: tools, model, credential.
+    async def prepare(self, identity: str, profile_name: str, overrides: Mapping[str, Any]) -> tuple[MemberHost, Reach]:
+        """A host for the member's next generation, with all that could refuse it done: keys, tools, model, credential.
 
-        UsageError, CredentialMissing.
+        The definition has the member from now on as it will be. UsageError, CredentialMissing.
         """
-        profile = self._profile(identity, profile_name)
+        profile = self._enter(identity, profile_name, overrides)
         model = capabilities_for(profile, self.definition)
         own_tools = load_tools(self.definition, profile.tools, threads=self._threads)
         endpoint = await self._dialler.endpoint(identity, profile, model)
@@ -132,6 +135,7 @@ class Crew:
         host = MemberHost(
             identity,
             profile_name=profile_name,
+            overrides=overrides,
             profile=profile,
             model=model,
             generation=self._state.roster.generation(identity) + 1,
@@ -156,14 +160,18 @@ class Crew:
     async def _start_one(self, host: MemberHost) -> None:
         await self._nursery.start(host.run, name=f"member {host.identity}")
 
-    def _profile(self, identity: str, profile_name: str) -> Profile:
+    def _enter(self, identity: str, profile_name: str, overrides: Mapping[str, Any]) -> Profile:
+        """Put the member into the definition: the profile, what the team file says of it, what it is spawned with."""
         if profile_name not in self.definition.profiles:
             known = ", ".join(self.definition.profiles)
             raise UsageError(f"there is no [profiles.{profile_name}] in the team file; there is {known}")
-        member = self.definition.members.get(identity)
-        if member is not None and member.profile == profile_name:
-            return self.definition.profile_of(identity)
-        return self.definition.profiles[profile_name]
+        written = self._written.get(identity)
+        own = written.overrides if written is not None and written.profile == profile_name else {}
+        if overrides:
+            own = {**own, **checked_overrides(self.definition, identity, profile_name, overrides)}
+        members = {**self.definition.members, identity: Member(identity, profile_name, own)}
+        self.definition = evolve(self.definition, members=members)
+        return self.definition.profile_of(identity)
 
     async def _make_session(self, host: MemberHost) -> Session:
         identity = host.identity
@@ -212,9 +220,10 @@ class Crew:
         if given_up:
             raise MemberNotRunning("the mob stopped before this was done; resume the run to see how far it came")
 
-    async def spawn(self, identity: str, profile_name: str) -> MemberHost:
+    async def spawn(self, identity: str, profile_name: str, overrides: Mapping[str, Any]) -> MemberHost:
         """Bring a new member in, or a retired one back as its next generation, wired as its role is.
 
+        `overrides` are plain (mob.definition.member_overrides).
         UsageError, CredentialMissing, StoreError; then nobody came.
         """
         fault = name_fault("member", identity)
@@ -228,11 +237,8 @@ class Crew:
                 )
             before = self.definition
             newcomer = identity not in before.members
-            if newcomer:
-                members = {**before.members, identity: Member(identity, profile_name)}
-                self.definition = evolve(before, members=members)
             try:
-                host, _ = await self.prepare(identity, profile_name)
+                host, _ = await self.prepare(identity, profile_name, overrides)
                 wiring = wiring_of(self.definition, identity) if newcomer else ()
                 await self._log.append(host.spawned, *wiring)
             except BaseException:
@@ -257,7 +263,7 @@ class Crew:
         """End the member's generation, whatever its state, and begin the next one with the same history."""
         async with self._one_change():
             old = self.host(identity)
-            host, _ = await self.prepare(identity, old.profile_name)
+            host, _ = await self.prepare(identity, old.profile_name, old.overrides)
             await old.retire()
             if self._state.roster.seat(identity).ended is None:
                 await self._write_end(MemberEnded(identity, old.generation, "respawned"))

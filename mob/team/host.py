@@ -15,9 +15,9 @@ A new generation has a new session, made from the member's rows as the log has t
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 import trio
 
@@ -46,7 +46,7 @@ MakeSession = Callable[["MemberHost"], Awaitable[Session]]
 class MemberHost:
     """Keeps one identity alive. `make` builds the session of the host's generation; `began` and `ended` write rows.
 
-    `changed` is called after every change of `state`.
+    `changed` is called after every change of `state`. `overrides` are the keys it was spawned with, for the log.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class MemberHost:
         identity: str,
         *,
         profile_name: str,
+        overrides: Mapping[str, Any],
         profile: Profile,
         model: ModelCapabilities,
         generation: int,
@@ -66,6 +67,7 @@ class MemberHost:
     ) -> None:
         self.identity = identity
         self.profile_name = profile_name
+        self.overrides = dict(overrides)
         self.profile = profile
         self.model = model
         self.generation = generation
@@ -85,7 +87,7 @@ class MemberHost:
     @property
     def spawned(self) -> MemberSpawned:
         """The row that begins the host's generation."""
-        return MemberSpawned(self.identity, self.generation, self.profile_name, self.model.id)
+        return MemberSpawned(self.identity, self.generation, self.profile_name, self.model.id, self.overrides)
 
     @property
     def session(self) -> Session:

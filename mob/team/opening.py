@@ -6,10 +6,11 @@ that were spawned or retired, what was said and spent. Everything that the last 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mob.definition.model import MobDefinition
 from mob.errors import UsageError
@@ -18,6 +19,15 @@ from mob.ids import Ids
 from mob.store.port import RunLog, Store
 from mob.team.floor import FloorMachine
 from mob.team.state import TeamState
+
+
+@frozen(slots=True)
+class Wanted:
+    """A member that is to run, and the profile keys that it was spawned with."""
+
+    identity: str
+    profile: str
+    overrides: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen(slots=True)
@@ -45,18 +55,20 @@ class OpenRun:
         started = RunStarted(definition.id, definition.digest, self.seed or 0, resumed=self.resumed)
         return (*self.state.loose_ends(), started)
 
-    def members(self, definition: MobDefinition) -> dict[str, str]:
-        """Who is to run, each with the name of its profile: the team file's members and those spawned, not the retired.
+    def members(self, definition: MobDefinition) -> tuple[Wanted, ...]:
+        """Who is to run: the team file's members and those spawned, not the retired.
 
-        A spawned member whose profile is not in the team file any more is left out.
+        A spawned member whose profile is not in the team file any more is left out. The profile of the team file's own
+        members is what the file says; the keys they were spawned with hold as long as it is the same.
         """
-        wanted = {identity: member.profile for identity, member in definition.members.items()}
+        wanted = {name: Wanted(name, member.profile) for name, member in definition.members.items()}
         for seat in self.state.roster:
+            own = wanted.get(seat.identity)
             if seat.ended == "retired":
                 wanted.pop(seat.identity, None)
-            elif seat.identity not in wanted and seat.profile in definition.profiles:
-                wanted[seat.identity] = seat.profile
-        return wanted
+            elif (own is None and seat.profile in definition.profiles) or (own and own.profile == seat.profile):
+                wanted[seat.identity] = Wanted(seat.identity, seat.profile, seat.overrides)
+        return tuple(wanted.values())
 
 
 @asynccontextmanager

@@ -7,8 +7,9 @@ became of it, so handles of earlier generations can be told apart for ever, also
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from mob.errors import MemberUnknown
 from mob.history.rows import MemberEnded, MemberSpawned, Stored
@@ -23,6 +24,7 @@ class Seat:
     model: str
     generation: int
     ended: str | None = None
+    overrides: Mapping[str, Any] = field(factory=dict)
 
 
 class Roster:
@@ -34,9 +36,9 @@ class Roster:
     def apply(self, stored: Stored) -> None:
         """Take one more row, of whatever kind."""
         match stored.row:
-            case MemberSpawned(member=identity, generation=generation, profile=profile, model=model):
+            case MemberSpawned(member=identity, generation=generation) as row:
                 if generation > self.generation(identity):
-                    self._seats[identity] = Seat(identity, profile, model, generation)
+                    self._seats[identity] = Seat(identity, row.profile, row.model, generation, overrides=row.overrides)
             case MemberEnded(member=identity, generation=generation, reason=reason):
                 seat = self._seats.get(identity)
                 if seat is not None and seat.generation == generation:

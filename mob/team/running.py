@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import trio
 from attrs import frozen
 
 from mob.clock import wall_clock
+from mob.definition.member_overrides import plain_overrides
 from mob.definition.model import MobDefinition
 from mob.errors import AlreadyOpen, MemberNotRunning, StoreError
 from mob.history.items import Cause, Note, Turn
@@ -253,13 +254,15 @@ class Mob:
 
     # Changing it.
 
-    async def spawn(self, identity: str, *, profile: str) -> MemberHandle:
+    async def spawn(self, identity: str, *, profile: str, overrides: Mapping[str, Any] | None = None) -> MemberHandle:
         """Bring in a member of this profile, wired as its role is; a retired one comes back with its history.
 
-        UsageError, CredentialMissing, StoreError.
+        `overrides` are profile keys for this member alone, as a `[members.X]` table has them (texts, numbers, lists,
+        tables; no file); they hold for its next generations and for a resumed run.
+        UsageError names the key that is wrong. CredentialMissing, StoreError.
         """
         self._take_nothing_new()
-        return self._handle(await self._crew.spawn(identity, profile))
+        return self._handle(await self._crew.spawn(identity, profile, plain_overrides(overrides or {})))
 
     async def retire(self, identity: str) -> None:
         """Let a member finish what it does, and go; its history stays. MemberUnknown, MemberNotRunning, StoreError."""
@@ -291,7 +294,8 @@ class Mob:
     async def start(self) -> None:
         """Start the members and give somebody the floor; called once, by the supervisor."""
         run, crew = self._run, self._crew
-        prepared = [await crew.prepare(name, profile) for name, profile in run.members(self.definition).items()]
+        wanted = run.members(self.definition)
+        prepared = [await crew.prepare(each.identity, each.profile, each.overrides) for each in wanted]
         hosts = [host for host, _ in prepared]
         await self._log.append(*run.first_rows(self.definition), *(host.spawned for host in hosts))
         self._restore_budgets()

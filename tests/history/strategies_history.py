@@ -84,7 +84,12 @@ ROW_STRATEGIES = {
     rows.RunStarted: st.builds(rows.RunStarted, mob=ids, digest=texts, seed=st.integers(), resumed=st.booleans()),
     rows.RunStopped: st.builds(rows.RunStopped, reason=texts),
     rows.MemberSpawned: st.builds(
-        rows.MemberSpawned, member=names, generation=st.integers(1, 9), profile=ids, model=texts
+        rows.MemberSpawned,
+        member=names,
+        generation=st.integers(1, 9),
+        profile=ids,
+        model=texts,
+        overrides=st.dictionaries(ids, st.one_of(texts, st.booleans(), st.lists(st.integers(0, 9)))),
     ),
     rows.MemberEnded: st.builds(
         rows.MemberEnded, member=names, generation=st.integers(1, 9), reason=ids, error=st.none() | texts

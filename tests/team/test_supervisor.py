@@ -6,7 +6,7 @@ import pytest
 import trio
 from scripted_team import HANGS, REFUSES, calls, definition_of, open_team, rows_of, says
 
-from mob.definition.model import Limits, Profile, RoleWiring, Route
+from mob.definition.model import Limits, Member, Profile, RoleWiring, Route
 from mob.errors import (
     MemberFailed,
     MemberNotRunning,
@@ -384,3 +384,51 @@ async def test_what_the_holder_is_told_moves_no_floor_and_is_known_after_a_resum
         await mob.ask("soup?")
         said = [message.text for message in mob.stage.requests_of("ann")[0].messages]
         assert said[-2:] == ["The kitchen is closed.", "soup?"]
+
+
+async def test_a_member_is_spawned_with_keys_of_its_own_and_keeps_them(autojump_clock):
+    store, keys = MemoryStore(), {"instructions": "You are Dan.", "peer_description": "knows trains"}
+    async with open_team(store=store, run_id="run_x") as mob:
+        dan = await mob.spawn("dan", profile="clerk", overrides=keys)
+        assert mob.definition.profile_of("dan").instructions == "You are Dan."
+        await dan.ask("who are you?")
+        await mob.wire("ann", "dan")
+        await mob.wait_quiet()
+        await mob.ask("look around")
+        (tool,) = [tool for tool in mob.stage.requests_of("ann")[-1].tools if tool.name == "ask_dan"]
+        assert "knows trains" in tool.description
+        await (await mob.respawn("dan")).ask("and now?")
+        await crash(mob, "dan")
+        await trio.sleep(1)
+        await mob.member("dan").ask("and now?")
+        said = [request.messages[0].text for request in mob.stage.requests_of("dan")]
+        assert len(said) == 3
+        assert all(text.startswith("You are Dan.") for text in said)
+    async with open_team(store=store, run_id="run_x", resume=True) as mob:
+        await mob.member("dan").ask("still you?")
+        assert mob.stage.requests_of("dan")[0].messages[0].text.startswith("You are Dan.")
+        assert mob.definition.members["dan"].overrides["instructions"] == "You are Dan."
+        await mob.retire("dan")
+        await (await mob.spawn("dan", profile="clerk")).ask("who are you now?")
+        assert mob.stage.requests_of("dan")[-1].messages[0].text.startswith("You help.")
+        before = mob.definition
+        with pytest.raises(UsageError, match="at voice"):
+            await mob.spawn("eve", profile="clerk", overrides={"voice": 5})
+        assert mob.definition is before
+        assert "eve" not in mob.members
+
+
+async def test_the_team_files_own_member_comes_back_with_keys_over_its_own(autojump_clock):
+    members = {
+        "ann": Member("ann", "clerk"),
+        "bob": Member("bob", "clerk", {"instructions": "You are Bob.", "peer_description": "is Bob"}),
+    }
+    store = MemoryStore()
+    definition = definition_of("ann bob", members=members)
+    async with open_team(definition, store=store, run_id="run_x") as mob:
+        await mob.retire("bob")
+        await mob.spawn("bob", profile="clerk", overrides={"instructions": "You are Robert."})
+        profile = mob.definition.profile_of("bob")
+        assert (profile.instructions, profile.peer_description) == ("You are Robert.", "is Bob")
+    async with open_team(definition, store=store, run_id="run_x", resume=True) as mob:
+        assert mob.definition.profile_of("bob").instructions == "You are Robert."
