@@ -93,6 +93,7 @@ _STATUSES: tuple[tuple[type[MobError], int], ...] = (
     (MemberError, 409),
     (ProviderError, 502),
 )
+_LITTLE = 64 * 1024
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -148,8 +149,10 @@ class Front:
         self._accepted += 1
         try:
             await self._serve(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
             pass
+        except* Exception:  # whatever it is, it is this connection's alone
+            _log.exception("a connection failed")
         finally:
             self._open -= 1
             await trio.aclose_forcefully(stream)
@@ -166,8 +169,12 @@ class Front:
             await self._serve_socket(head, replayed)
             return
         limits = self._limits
-        bounds = HttpBounds(limits.max_body_bytes, limits.idle_s, limits.request_s)
-        await serve_http(replayed, self._answer, bounds)
+        bounds = HttpBounds(limits.max_body_bytes, limits.idle_s, limits.request_s, self._room)
+        if head is not None:
+            await serve_http(replayed, self._answer, bounds)
+            return
+        with trio.move_on_after(limits.close_s):  # no head in time, or none that can be one: time to say so
+            await serve_http(replayed, self._answer, bounds)
 
     # -- HTTP ------------------------------------------------------------------------------------------------------
 
@@ -191,6 +198,18 @@ class Front:
         except Exception:
             _log.exception("%s %s could not be answered", request.method, request.path)
             await self._refuse(reply, 500, error_body("The server failed; its log says why.", kind="server_error"))
+
+    def _room(self, request: HttpRequest) -> int:
+        """How large the body of this request may be; little, where it is refused or looked at by nobody."""
+        found = self._table.find(request.method, request.path)
+        if found.route is None or found.route.body is None:
+            return _LITTLE
+        try:
+            self._gatekeeper.check_origin(request.headers)
+            self._check(found.route.auth, request.headers)
+        except MobError:
+            return _LITTLE
+        return self._limits.max_body_bytes
 
     async def _nowhere(self, request: HttpRequest, reply: HttpReply, methods: tuple[str, ...]) -> None:
         if methods:
@@ -244,11 +263,17 @@ class Front:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(transport.run_writer)
+            code, reason = 1000, ""
             try:
                 await route.handler(Visit(head, transport, params))
+            except MobError as error:
+                code, reason = 1008, error.message
+            except Exception:
+                _log.exception("the WebSocket at %s failed", head.path)
+                code, reason = 1011, "the server failed; its log says why"
             finally:
                 with trio.CancelScope(shield=True):
-                    await transport.aclose()
+                    await transport.aclose(code, reason)
             nursery.cancel_scope.cancel()
 
     def _refusal_of_socket(

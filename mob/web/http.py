@@ -12,13 +12,14 @@ from urllib.parse import parse_qs
 
 import h11
 import trio
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 IDLE_S = 60.0
 _READ_BYTES = 64 * 1024
 _MAX_QUERY_FIELDS = 50
+_LINGER_S, _LINGER_READS = 0.5, 256
 
 Headers = Sequence[tuple[str, str]]
 
@@ -28,12 +29,14 @@ class HttpBounds:
     """What a connection may take: bytes of a body, seconds of silence (of the client, or of one that takes nothing),
     seconds from a request's first byte to its last.
 
-    The head has `MAX_HEAD_BYTES`.
+    The head has `MAX_HEAD_BYTES`. `room` looks at a request's head and says how large its body may be, at most
+    `max_body_bytes`: nobody needs to listen to much from whoever is refused anyway.
     """
 
     max_body_bytes: int = MAX_BODY_BYTES
     idle_s: float = IDLE_S
     request_s: float = IDLE_S
+    room: Callable[[HttpRequest], int] | None = None
 
 
 @frozen(slots=True)
@@ -184,19 +187,30 @@ async def serve_http(stream: trio.abc.Stream, handler: HttpHandler, bounds: Http
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     while True:
         reply = HttpReply(connection, stream, write_s=bounds.idle_s)
+        reader = _Reader(connection, stream, bounds)
         try:
-            request = await _Reader(connection, stream, bounds).next_request()
+            request = await reader.next_request()
+            reply.head_only = reader.method == "HEAD"
             if request is None:
                 return
-            reply.head_only = request.method == "HEAD"
             await handler(request, reply)
         except HttpBadRequest as bad:
             if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                reply.head_only = reader.method == "HEAD"
                 await reply.send_json(bad.status, error_body(str(bad)), [("connection", "close")])
+                await _linger(stream)
             return
         if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
             return
         connection.start_next_cycle()
+
+
+async def _linger(stream: trio.abc.Stream) -> None:
+    """Read on for a moment: closing over unread bytes resets the connection, and the answer would be lost with it."""
+    with trio.move_on_after(_LINGER_S):
+        for _ in range(_LINGER_READS):
+            if not await stream.receive_some(_READ_BYTES):
+                return
 
 
 class _Reader:
@@ -207,24 +221,38 @@ class _Reader:
         self._stream = stream
         self._bounds = bounds
         self._deadline = float("inf")
+        self._room = bounds.max_body_bytes
+        self.method = ""
 
     async def next_request(self) -> HttpRequest | None:
         """The next whole request; None when the client has closed, says nothing, or does not come to an end."""
-        head: h11.Request | None = None
+        request: HttpRequest | None = None
         body = bytearray()
         while True:
             match await self._next_event():
                 case h11.Request() as head:
-                    pass
+                    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+                    request = HttpRequest(head.method.decode("ascii"), head.target.decode("latin-1"), headers, b"")
+                    self._make_room(request)
                 case h11.Data(data=data):
                     body += data
-                    if len(body) > self._bounds.max_body_bytes:
-                        raise HttpBadRequest(413, f"The body is larger than {self._bounds.max_body_bytes} bytes.")
-                case h11.EndOfMessage() if head is not None:
-                    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
-                    return HttpRequest(head.method.decode("ascii"), head.target.decode("latin-1"), headers, bytes(body))
+                    if len(body) > self._room:
+                        raise self._too_large()
+                case h11.EndOfMessage() if request is not None:
+                    return evolve(request, body=bytes(body))
                 case _:
                     return None
+
+    def _make_room(self, request: HttpRequest) -> None:
+        self.method = request.method
+        if self._bounds.room is not None:
+            self._room = min(self._bounds.max_body_bytes, self._bounds.room(request))
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._room:
+            raise self._too_large()
+
+    def _too_large(self) -> HttpBadRequest:
+        return HttpBadRequest(413, f"The body is larger than {self._room} bytes.")
 
     async def _next_event(self) -> h11.Event | None:
         connection = self._connection
