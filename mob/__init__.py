@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         ReopenRequired as ReopenRequired,
         RouteRefused as RouteRefused,
         RunUnknown as RunUnknown,
+        ServerGone as ServerGone,
         StaleGeneration as StaleGeneration,
         StoreCorrupt as StoreCorrupt,
         StoreError as StoreError,
@@ -78,6 +79,10 @@ if TYPE_CHECKING:
         UserTranscriptDelta as UserTranscriptDelta,
     )
     from mob.live.ports import ChannelOptions as ChannelOptions
+    from mob.remote.connect import connect as connect
+    from mob.remote.live import RemoteLive as RemoteLive
+    from mob.remote.member import RemoteMember as RemoteMember
+    from mob.remote.mob import RemoteMob as RemoteMob
     from mob.sessions.mailbox import Answer as Answer
     from mob.sessions.tools import ToolContext as ToolContext
     from mob.store.memory import MemoryStore as MemoryStore
@@ -100,7 +105,7 @@ _HOMES = {
         "AlreadyOpen AskCycle BudgetExceeded CredentialMissing DefinitionError HopLimitReached LimitReached "
         "LiveClosed LiveError LiveRejected MailboxFull MediaError MemberError MemberFailed MemberNotRunning "
         "MemberUnknown MobError NotRealtime ProviderError ProviderRefused ProviderUnreachable ReopenRequired "
-        "RouteRefused RunUnknown StaleGeneration StoreCorrupt StoreError StoreFull StoreLocked TurnTimedOut "
+        "RouteRefused RunUnknown ServerGone StaleGeneration StoreCorrupt StoreError StoreFull StoreLocked TurnTimedOut "
         "UsageError WireError"
     ),
     "mob.history.items": "AgentMessage Note ToolResult Turn UserMessage",
@@ -111,6 +116,10 @@ _HOMES = {
         "UserTranscript UserTranscriptDelta"
     ),
     "mob.live.ports": "ChannelOptions",
+    "mob.remote.connect": "connect",
+    "mob.remote.live": "RemoteLive",
+    "mob.remote.member": "RemoteMember",
+    "mob.remote.mob": "RemoteMob",
     "mob.sessions.mailbox": "Answer",
     "mob.sessions.tools": "ToolContext",
     "mob.store.memory": "MemoryStore",

@@ -47,7 +47,8 @@
         ├── CapabilityUnavailable  a known thing that this server does not do
         ├── StaleCursor        a place in a log that this log does not have
         ├── DuplicateRequest   the same key again, for something else
-        └── DoorFull           as many of something as a door allows
+        ├── DoorFull           as many of something as a door allows
+        └── ServerGone         the server cannot be reached, or the connection to it was lost
 
 `code` is stable and meant for programs; the message says what happened, where, and what to do.
 """
@@ -460,3 +461,9 @@ class DoorFull(DoorError):
 
     code = "door_full"
     exit_code = 4
+
+
+class ServerGone(DoorError):
+    """The server of `mob.connect` cannot be reached, or has gone. What was asked of it may or may not have been done."""
+
+    code = "server_gone"
