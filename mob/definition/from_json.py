@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from mob.definition.model import MobDefinition
 from mob.definition.parse import definition_from_tables
 from mob.definition.positions import MAX_DEPTH, Path as KeyPath
 from mob.definition.report import Report
+from mob.definition.shapes import toml_type
 
 _HEAD: Final = ("id", "description", "entry", "orchestrator")
 _REFUSED: Final = "door_refused"
@@ -33,6 +35,8 @@ def definition_from_json(document: Mapping[str, Any]) -> tuple[MobDefinition | N
     """The definition, or None when there is an error, and every finding. Raises nothing, whatever the document."""
     report = Report()
     tables = _plain(document, (), report)
+    if not isinstance(document, Mapping):
+        report.error("wrong_type", f"A definition is a JSON object, not {toml_type(document)}.", ())
     if not isinstance(tables, dict) or report.failed():
         return None, report.findings(None)
     text = json.dumps(tables, sort_keys=True)
@@ -69,10 +73,16 @@ def _plain(value: Any, path: KeyPath, report: Report) -> Any:
         return value
     if isinstance(value, Mapping):
         for name in value:
+            if not isinstance(name, str):
+                report.error("wrong_type", f"The name of a key is text, not {toml_type(name)}.", path)
+                return None
             _plain(name, path, report)
         return {name: _plain(each, (*path, name), report) for name, each in value.items() if each is not None}
     if isinstance(value, list):
         return [_plain(each, (*path, index), report) for index, each in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        report.error("wrong_type", "This number is not finite; JSON has no such number.", path)
+        return None
     if value is not None and not isinstance(value, bool | int | float):
         report.error("wrong_type", f"A {type(value).__name__} is nothing that JSON has.", path)
         return None

@@ -110,8 +110,10 @@ class Key:
 
 
 def toml_type(value: object) -> str:
-    """A value's TOML type in words: "text", "a whole number", "a table", …"""
+    """A value's TOML (or JSON) type in words: "text", "a whole number", "a table", …"""
     match value:
+        case None:
+            return "nothing"
         case bool():
             return "true or false"
         case str():

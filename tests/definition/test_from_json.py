@@ -106,3 +106,17 @@ KEYS = ("id", "mob", "profiles", "members", "wiring", "tools", "skills", "limits
 def test_law_26_whatever_the_document_there_is_a_definition_or_an_error_that_says_where(document):
     definition, findings = definition_from_json(document)
     assert (definition is None) == any(finding.severity == "error" for finding in findings)
+
+
+@pytest.mark.parametrize("document", [[], None, "x", 3, {1: 2, "a": 3}, {**SMALL, "profiles": {5: {"model": "m"}}}])
+def test_what_is_no_json_object_is_said_and_raises_nothing(document):
+    definition, findings = definition_from_json(document)
+    assert definition is None
+    assert [finding.code for finding in findings] == ["wrong_type"]
+
+
+def test_what_json_has_no_word_for_is_refused_where_it_stands():
+    params = {"id": "x", "profiles": {"host": {"model": "gpt-5.6-terra", "params": {"x": float("inf")}}}}
+    assert codes(params) == [("wrong_type", "profiles.host.params.x")]
+    nothing = {"id": "x", "profiles": {"host": {"model": "gpt-realtime-2", "tools": [None]}}}
+    assert codes(nothing) == [("wrong_type", "profiles.host.tools[0]")]
