@@ -14,6 +14,7 @@ import trio
 
 from mob.clock import is_virtual_time
 from mob.definition.model import MobDefinition, ModelCapabilities, Profile
+from mob.live.memory import MemoryNetwork
 from mob.live.network import Dialler, Endpoint, Network, TcpNetwork
 from mob.rehearsal.faults import Fault
 from mob.rehearsal.serve import Rehearsal, open_rehearsal
@@ -24,7 +25,6 @@ from mob.store.port import Store
 from mob.store.sqlite import SqliteStore
 from mob.team.dialler import FallbackDialler
 from mob.team.supervisor import Mob, open_supervisor
-from mob.testing.network import MemoryNetwork
 
 __all__ = ["connect_realtime", "open_mob"]
 

@@ -28,7 +28,7 @@ from mob.server.routes import Table
 from mob.server.rpc.door import LiveDoor, rpc_methods, rpc_sockets, serve_rpc_lines
 from mob.server.rpc.links import StreamLink
 from mob.server.socket import live_sockets
-from mob.testing.network import MemoryNetwork
+from mob.testing import MemoryNetwork
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "definitions"
 HTTP, LINES = "http://localhost:80", "tcp://localhost:7"

@@ -21,7 +21,7 @@ from mob.server.limits import DoorLimits
 from mob.sessions.events import TurnEnded
 from mob.team.bus import EventBus
 from mob.team.events import StreamLagged
-from mob.testing.network import MemoryNetwork
+from mob.testing import MemoryNetwork
 
 BOTH = pytest.mark.parametrize("url", [HTTP, LINES])
 

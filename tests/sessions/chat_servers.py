@@ -17,7 +17,7 @@ from mob.providers.events import AgentTextPart, WireEvent
 from mob.providers.openai_chat.client import ChatRequest, build_request
 from mob.providers.openai_chat.server import ChatRefused, ChatReply, ChatToolCall, parse_request
 from mob.sessions.http import ChatAnswer, open_chat
-from mob.testing.network import MemoryNetwork
+from mob.testing import MemoryNetwork
 from mob.values import ToolSchema, Usage
 from mob.web.http import HttpReply, HttpRequest, serve_http
 

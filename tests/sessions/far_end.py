@@ -27,7 +27,7 @@ from mob.sessions.session import Session
 from mob.sessions.tools import ToolBox, ToolFunction
 from mob.store.memory import MemoryStore
 from mob.store.port import RunLog
-from mob.testing.network import MemoryNetwork
+from mob.testing import MemoryNetwork
 from mob.values import Usage
 from mob.web.http import HttpReply, HttpRequest, serve_http
 

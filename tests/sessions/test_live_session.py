@@ -41,7 +41,7 @@ from mob.sessions.session import Session
 from mob.sessions.tools import ToolBox, ToolFunction
 from mob.store.memory import MemoryStore
 from mob.store.port import RunLog
-from mob.testing.network import MemoryNetwork
+from mob.testing import MemoryNetwork
 from mob.values import ToolSchema
 
 LIVE = catalogue()["gpt-realtime-2"]

@@ -13,7 +13,7 @@ from mob.live.network import Endpoint
 from mob.providers.openai_chat.server import ChatReply, ChatToolCall, error_body, parse_request
 from mob.store.memory import MemoryStore
 from mob.team.supervisor import open_supervisor
-from mob.testing.network import MemoryNetwork
+from mob.testing import MemoryNetwork
 from mob.values import Usage
 from mob.web.http import serve_http
 

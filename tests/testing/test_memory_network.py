@@ -5,7 +5,7 @@ import trio
 
 from mob.errors import ProviderUnreachable
 from mob.live.transport import TransportClosed, accept_websocket, connect_websocket
-from mob.testing.network import MemoryNetwork
+from mob.testing import MemoryNetwork
 
 
 async def echo(stream):
