@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from mob.errors import CapabilityUnavailable, DoorFull, MobError, UsageError
+from mob.errors import DoorFull, MobError, UsageError
 from mob.history.items import Cause
 from mob.server.hosted import HostedMob
 from mob.server.rpc.client import RpcClient
@@ -150,9 +150,7 @@ class Members:
         if sum(each.state not in _GONE for each in hosted.mob.members.values()) >= most:
             raise DoorFull(f"the mob {hosted.mob_id} has {most} members, which is all it takes")
         mob = hosted.mob
-        if spec.overrides:
-            raise CapabilityUnavailable("a member is as its profile says here", field=next(iter(spec.overrides)))
-        await _carried(lambda: mob.spawn(spec.identity, profile=spec.profile))
+        await _carried(lambda: mob.spawn(spec.identity, profile=spec.profile, overrides=spec.overrides))
         handle = hosted.member(spec.identity)
         await self._lend(client, hosted, spec.identity)
         facts = self._door.member_facts(hosted, spec.identity)
