@@ -19,15 +19,14 @@ so is one without anything, which is asked for again; if it is not, the turn's c
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mob.history.items import Turn
 from mob.live import events as live
 from mob.providers.openai_realtime import ResponseParams, ResponseWriter
 from mob.server.gateway.client import Client
-from mob.server.gateway.client_tools import Call
+from mob.server.gateway.client_tools import Call, ClientTools
 from mob.values import NO_USAGE, Usage
 
 _MAX_ITEMS = 1024
@@ -55,11 +54,15 @@ class _Answer:
 
 
 class Answering:
-    """The member's answers, as the client's responses. `is_clients(name)`: whether a tool is the client's own."""
+    """The member's answers, as the client's responses.
 
-    def __init__(self, client: Client, is_clients: Callable[[str], bool]) -> None:
+    `name`: the member's, where the client must be told whom it hears: in the metadata of what it did not ask for.
+    """
+
+    def __init__(self, client: Client, tools: ClientTools, name: str | None) -> None:
         self._client = client
-        self._is_clients = is_clients
+        self._tools = tools
+        self._name = name
         self._answer: _Answer | None = None
         self._turn: str | None = None
         self._foreign = False
@@ -67,6 +70,8 @@ class Answering:
         self._items: OrderedDict[str, str] = OrderedDict()
         self._arguments: dict[str, str] = {}
         self._error: tuple[str, str] | None = None
+        self.silent = False
+        """Whether somebody else talks with the client now."""
         self.audible = False
         """Whether the turn that runs has been heard."""
         self.speaking = False
@@ -166,10 +171,15 @@ class Answering:
 
     def _shown(self) -> _Answer | None:
         """The response that the turn of now is shown in; a new one when the client asked for none."""
-        if self._turn is None or self._foreign or self._muted:
+        if self._turn is None or self._foreign or self._muted or self.silent:
             return None
         if self._answer is None:
-            self._answer = _Answer(self._client.server.start_response(None), self._turn)
+            server = self._client.server
+            if server.busy_with is not None:
+                return None
+            metadata = None if self._name is None else {"member": self._name}
+            params = evolve(server.response_params(), metadata=metadata)
+            self._answer = _Answer(server.start_response(params), self._turn)
         return self._answer
 
     def _open(self, answer: _Answer, item: str) -> None:
@@ -203,7 +213,7 @@ class Answering:
         if answer is None:
             return
         answer.called = True
-        if self._is_clients(name):
+        if any(tool.name == name for tool in self._tools.lent):
             answer.due.add(call_id)
             self._arguments[call_id] = arguments
 

@@ -20,6 +20,7 @@ from typing import Any
 import trio
 from attrs import define, field, frozen
 
+from mob.errors import UsageError
 from mob.history.items import Cause
 from mob.sessions.tools import BadArguments, ToolContext, ToolFunction
 from mob.team.handles import MemberHandle
@@ -65,6 +66,16 @@ class ClientTools:
         if schemas:
             await self._loan.enter_async_context(member.lend_tools(self._functions(schemas)))
         self.lent = schemas
+
+    async def move_to(self, member: MemberHandle, give: Callable[[Call, Cause], bool]) -> None:
+        """Another member talks with the client from now on, and has what the one before had."""
+        schemas = self.lent
+        await self.take_back()
+        self.give = give
+        try:
+            await self.lend(member, schemas)
+        except UsageError:  # the names are taken there: this member has to do without them
+            return
 
     async def take_back(self) -> None:
         """The client has gone, or names other functions: what the member still waits for is given up."""

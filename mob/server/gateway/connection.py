@@ -1,7 +1,7 @@
 """One client and one member: the frames in between, from the greeting to the farewell.
 
     connection
-    ├─ speaker      the member's side: its channel, or its turns
+    ├─ holder       the member's side: its channel, or its turns; and whoever it hands the client over to
     ├─ reader       frames to the protocol engine, what it makes of them to the speaker (the caller's task)
     └─ keeper       asks a silent client for a sign of life; ends the connection at its age
 
@@ -11,8 +11,6 @@ gone; 4000, as the vendor has it, for what is refused at the beginning.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import trio
 from attrs import frozen
@@ -33,9 +31,8 @@ from mob.providers.openai_realtime import (
 )
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
-from mob.server.gateway.speaker import Speaker, SpeakerGone
+from mob.server.gateway.holder import Holder
 from mob.server.limits import DoorLimits
-from mob.team.handles import MemberHandle
 from mob.values import ToolSchema
 
 
@@ -62,23 +59,21 @@ class Connection:
         transport: Transport,
         client: Client,
         tools: ClientTools,
-        speaker: Speaker,
-        member: Callable[[], MemberHandle],
         limits: DoorLimits,
     ) -> None:
         self._transport = transport
         self._client = client
         self._server: RealtimeServer = client.server
         self._tools = tools
-        self._speaker = speaker
-        self._member = member
+        self._holder: Holder
         self._limits = limits
         self._farewell: Farewell | None = None
         self._scope = trio.CancelScope()
         self._deaf = False
 
-    async def serve(self) -> None:
+    async def serve(self, holder: Holder) -> None:
         """Talk until either side ends it; then say why, and close."""
+        self._holder = holder
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
@@ -104,7 +99,7 @@ class Connection:
 
     async def _talk(self, nursery: trio.Nursery) -> None:
         try:
-            await nursery.start(self._speak)
+            await nursery.start(self._holder.run)
         except MobError as error:
             self._leave(Farewell(4000, error.code, error.message, "invalid_request_error"))
             return
@@ -114,17 +109,9 @@ class Connection:
         self._client.flush()
         await self._read()
 
-    async def _speak(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """The speaker's life. What ends it once it has begun ends the connection."""
-        begun = _Begun(task_status)
-        try:
-            await self._speaker.run(task_status=begun)
-        except SpeakerGone as gone:
-            self._leave(Farewell(1011, gone.code, gone.message))
-        except MobError as error:
-            if not begun:
-                raise
-            self._leave(Farewell(1011, error.code, error.message))
+    def member_gone(self, error: MobError) -> None:
+        """Whom the client talked with can be talked with no more."""
+        self._leave(Farewell(1011, error.code, error.message))
 
     def _leave(self, farewell: Farewell) -> None:
         """End it; the first reason counts."""
@@ -158,7 +145,7 @@ class Connection:
             self._deaf = False
 
     async def _hand_on(self, event: ServerEvent) -> None:
-        speaker = self._speaker
+        speaker = self._holder.current
         match event:
             case AudioAppended(pcm=data):
                 await speaker.hear(self._client.heard(data))
@@ -180,8 +167,7 @@ class Connection:
                 await speaker.configure(config)
 
     async def _lend(self, tools: tuple[ToolSchema, ...]) -> None:
-        self._speaker.offer([tool.name for tool in tools])
-        await self._tools.lend(self._member(), tools)
+        await self._tools.lend(self._holder.current.member, tools)
 
     # -- bounds ----------------------------------------------------------------------------------------------------
 
@@ -206,19 +192,3 @@ class Connection:
         minutes = limits.realtime_s / 60
         message = f"Your session hit the maximum duration of {minutes:.0f} minutes."
         self._leave(Farewell(1001, "session_expired", message, "invalid_request_error"))
-
-
-class _Begun:
-    """A task status that remembers whether the task has begun."""
-
-    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
-        self._task_status = task_status
-        self._begun = False
-
-    def started(self, value: None = None) -> None:
-        """It has."""
-        self._begun = True
-        self._task_status.started()
-
-    def __bool__(self) -> bool:
-        return self._begun

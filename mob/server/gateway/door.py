@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from mob.definition.model import ModelCapabilities, Profile
+from mob.definition.model import Profile
+from mob.providers.commands import SessionConfig
 from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime import RealtimeServer, Refusal, refuse_beta
 from mob.rehearsal.espeak import EspeakVoice, find_espeak
@@ -20,11 +21,12 @@ from mob.server.gateway.admission import Admitted, admit, speaks_beta
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
 from mob.server.gateway.connection import Connection
+from mob.server.gateway.holder import Holder
 from mob.server.gateway.live_speaker import LiveSpeaker
-from mob.server.gateway.policy import Ability, Policy
-from mob.server.gateway.speaker import Speaker
+from mob.server.gateway.policy import Policy
+from mob.server.gateway.speaker import Ability, Speaker
 from mob.server.gateway.text_speaker import TextSpeaker
-from mob.server.realm import Realm
+from mob.server.realm import Realm, SessionRef
 from mob.server.routes import Route, SocketRoute, Visit
 from mob.values import TurnDetection
 from mob.web.streams import Head
@@ -77,31 +79,68 @@ class Gateway:
         return admit(head, self._realm, self._gatekeeper, open_now=self._open)
 
     async def _talk(self, visit: Visit, admitted: Admitted) -> None:
-        ref, limits = admitted.ref, self._realm.limits
-        session = ref.member.session
-        profile, model = session.profile, session.model
-        voice = None if model.realtime else _voice_of(profile)
-        ability = Ability(ref.identity, model, model.realtime, _speaks(model, voice))
+        realm, ref = self._realm, admitted.ref
+        limits, team = realm.limits, ref.hosted.mob
         tools = ClientTools(timeout_s=limits.client_tool_s)
-        policy = Policy(ability, tools, lambda: ref.member, max_tools=limits.max_client_tools)
-        server = RealtimeServer(admitted.model, vet=policy, keep_audio=not model.realtime)
-        policy.watch(server)
-        server.session.update(_own_session(profile, ability), has_spoken=False, is_responding=False)
-        own = server.session.config
+        policy = Policy(tools, max_tools=limits.max_client_tools)
+        all_hear = all(handle.session.model.realtime for handle in team.members.values() if handle.state != "retired")
+        server = RealtimeServer(admitted.model, vet=policy, keep_audio=not all_hear)
         client = Client(server, visit.transport)
-        speaker: Speaker
-        if model.realtime:
-            speaker = LiveSpeaker(ref.member, client, tools, own, max_image_bytes=limits.max_image_bytes)
-        else:
-            speaker = TextSpeaker(ref, client, tools, voice, max_image_bytes=limits.max_image_bytes)
-        tools.give = speaker.called
-        connection = Connection(visit.transport, client, tools, speaker, lambda: ref.member, limits)
+        profile = ref.member.session.profile
+        server.session.update(_own_session(profile, ability_of(ref)), has_spoken=False, is_responding=False)
+        maker = _Maker(realm, client, tools, server.session.config)
+        first = maker.make(ref, called_by_name=True)
+        tools.give = first.called
+        connection = Connection(visit.transport, client, tools, limits)
+        holder = Holder(
+            team,
+            first,
+            lambda identity: maker.make(realm.session_of(ref.hosted, identity), called_by_name=False),
+            client,
+            tools,
+            connection.member_gone,
+        )
+        policy.watch(server, lambda: holder.current)
         try:
             policy.apply(admitted.session)
         except Refusal as refusal:
             await connection.refuse(refusal.code, refusal.message)
         else:
-            await connection.serve()
+            await connection.serve(holder)
+
+
+@frozen(slots=True)
+class _Maker:
+    """Makes the speakers of one connection."""
+
+    realm: Realm
+    client: Client
+    tools: ClientTools
+    own: SessionConfig
+
+    def make(self, ref: SessionRef, *, called_by_name: bool) -> Speaker:
+        """A speaker for this member. MemberError."""
+        ability, limits = ability_of(ref), self.realm.limits
+        if ability.live:
+            return LiveSpeaker(
+                ability,
+                lambda: ref.member,
+                self.client,
+                self.tools,
+                self.own,
+                max_image_bytes=limits.max_image_bytes,
+                called_by_name=called_by_name,
+            )
+        voice = _voice_of(ref.member.session.profile)
+        return TextSpeaker(ability, ref, self.client, self.tools, voice, max_image_bytes=limits.max_image_bytes)
+
+
+def ability_of(ref: SessionRef) -> Ability:
+    """What this member can do. MemberError."""
+    session = ref.member.session
+    model = session.model
+    speaks = "audio" in model.output_modalities if model.realtime else session.profile.voice is not None
+    return Ability(ref.identity, model, model.realtime, speaks)
 
 
 def gateway_routes(realm: Realm, gatekeeper: Gatekeeper) -> Sequence[Route]:
@@ -130,10 +169,6 @@ def _voice_of(profile: Profile) -> Voice | None:
     if profile.voice is None:
         return None
     return EspeakVoice() if profile.voice == "espeak" and find_espeak() is not None else ToneVoice()
-
-
-def _speaks(model: ModelCapabilities, voice: Voice | None) -> bool:
-    return "audio" in model.output_modalities if model.realtime else voice is not None
 
 
 def _own_session(profile: Profile, ability: Ability) -> JsonObject:

@@ -12,7 +12,7 @@ client asks for the next: then it plays on to the end, as a client does that que
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,31 +25,49 @@ from mob.live.channel import LiveChannel
 from mob.live.ports import ChannelOptions
 from mob.providers.commands import SessionConfig
 from mob.providers.openai_realtime import ConversationItem, InputCommitted, ResponseParams
+from mob.providers.openai_realtime.names import AUDIO_RATE
 from mob.server.gateway.answering import Answering
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import Call, ClientTools
 from mob.server.gateway.items import image_of
-from mob.server.gateway.speaker import SpeakerGone
+from mob.server.gateway.speaker import Ability, SpeakerGone
+from mob.sessions.events import RunEvent
 from mob.team.handles import MemberHandle
 
 SAYS_WHERE_S = 1.0
 """How long a client that has stopped playing may take to say where."""
 
+_KEPT_S, _KEPT_SPEECH_S = 1.0, 30.0
+"""How much of what the client said is kept for whom it may be handed over to: in silence, and while it speaks."""
+
 
 class LiveSpeaker:
-    """See Speaker. `own` is the session as the member has it, before the client changed anything."""
+    """See Speaker. `own` is the session as the client met it: what it changed of that it wants of the member.
+
+    `called_by_name`: the client connected to this member, rather than being handed over to it.
+    """
 
     def __init__(
-        self, member: MemberHandle, client: Client, tools: ClientTools, own: SessionConfig, *, max_image_bytes: int
+        self,
+        ability: Ability,
+        member: Callable[[], MemberHandle],
+        client: Client,
+        tools: ClientTools,
+        own: SessionConfig,
+        *,
+        max_image_bytes: int,
+        called_by_name: bool = True,
     ) -> None:
-        self._member = member
+        self.ability = ability
+        self._handle = member
         self._client = client
         self._server = client.server
         self._tools = tools
         self._told = own
+        self._called_by_name = called_by_name
         self._max_image_bytes = max_image_bytes
-        self._answering = Answering(client, self._is_clients)
-        self._offered: frozenset[str] = frozenset()
+        self._answering = Answering(client, tools, None if called_by_name else ability.identity)
+        self._begun = bytearray()
         self._live: LiveChannel | None = None
         self._committed: deque[str] = deque()
         self._spoken: dict[str, str] = {}
@@ -65,7 +83,7 @@ class LiveSpeaker:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled; started when the channel is open. What open_live raises; SpeakerGone."""
-        async with self._member.open_live(self._options()) as channel, trio.open_nursery() as nursery:
+        async with self.member.open_live(self._options()) as channel, trio.open_nursery() as nursery:
             self._live, self._nursery = channel, nursery
             nursery.start_soon(self._cut_in_time)
             task_status.started()
@@ -73,17 +91,31 @@ class LiveSpeaker:
             async for event in channel:
                 if isinstance(event, live.Disconnected) and event.final:
                     last = event.reason
-                await self._hear(event)
+                try:
+                    await self._hear(event)
+                except MobError as error:
+                    self._server.error(error.code, error.message)
                 self._client.flush()
             nursery.cancel_scope.cancel()
-        raise SpeakerGone(f"{self._member.identity}'s channel has ended: {last}", word=last)
+        raise SpeakerGone(f"{self.ability.identity}'s channel has ended: {last}", word=last)
+
+    @property
+    def member(self) -> MemberHandle:
+        """See Speaker."""
+        return self._handle()
 
     def _options(self) -> ChannelOptions:
         config = self._server.session.config
-        instructions = config.instructions or None
         changes = self._changes(config)
+        if not self._called_by_name:
+            # The client knows one session, whoever it talks with; the voice alone is each member's own.
+            changes |= {"turn_detection": config.turn_detection, "output": config.output}
         return ChannelOptions(
-            audio_receipts=False, auto_respond=False, barge_in=False, instructions=instructions, **changes
+            audio_receipts=False,
+            auto_respond=False,
+            barge_in=False,
+            instructions=config.instructions or None,
+            **changes,
         )
 
     def _changes(self, config: SessionConfig) -> dict[str, Any]:
@@ -95,15 +127,8 @@ class LiveSpeaker:
     @property
     def _channel(self) -> LiveChannel:
         if self._live is None:
-            raise LiveRejected(f"the channel to {self._member.identity} is not open yet", reason="not_ready")
+            raise LiveRejected(f"the channel to {self.ability.identity} is not open yet", reason="not_ready")
         return self._live
-
-    def _is_clients(self, name: str) -> bool:
-        return name in self._offered
-
-    def offer(self, names: Sequence[str]) -> None:
-        """The functions of the client's that the member may call."""
-        self._offered = frozenset(names)
 
     # -- what the client does --------------------------------------------------------------------------------------
 
@@ -113,6 +138,9 @@ class LiveSpeaker:
 
     async def hear(self, pcm: bytes) -> None:
         """See Speaker."""
+        self._begun += pcm
+        kept_s = _KEPT_SPEECH_S if self._answering.speaking else _KEPT_S
+        del self._begun[: max(len(self._begun) - int(kept_s * 2 * AUDIO_RATE), 0)]
         await self._channel.send_audio(pcm)
 
     async def commit(self, committed: InputCommitted) -> None:
@@ -155,7 +183,7 @@ class LiveSpeaker:
     async def _note(self, text: str) -> None:
         """A note waits its place among the turns; nothing else waits for it but the answer that is to know it."""
         try:
-            await self._member.inject(text)
+            await self.member.inject(text)
         except MobError as error:
             self._server.error(error.code, error.message)
             self._client.flush()
@@ -193,7 +221,7 @@ class LiveSpeaker:
     async def _ask_now(self, params: ResponseParams) -> None:
         instructions = None
         if params.instructions != self._server.session.config.instructions:
-            own = self._member.session.seed().config.instructions
+            own = self.member.session.seed().config.instructions
             instructions = "\n\n".join(text for text in (own, params.instructions) if text)
         try:
             await self._channel.respond(params.output, instructions)
@@ -221,6 +249,33 @@ class LiveSpeaker:
         given = cause.kind not in ("ask", "tell") and self._answering.give(call)
         self._client.flush()
         return given
+
+    # -- the floor moves -------------------------------------------------------------------------------------------
+
+    def overhear(self, event: RunEvent) -> None:
+        """See Speaker: its channel says all that there is to say."""
+
+    async def fall_silent(self) -> bytes:
+        """See Speaker."""
+        talk = self._answering
+        begun = bytes(self._begun) if talk.speaking else b""
+        if talk.active or talk.audible:
+            talk.stop()
+            with suppress(LiveError):
+                await self._channel.interrupt("floor")
+        talk.silent = True
+        talk.speaking = False
+        with suppress(LiveError):  # nothing to take back, or the channel ends just now
+            await self._channel.clear()
+        return begun
+
+    async def take_over(self, begun: bytes) -> None:
+        """See Speaker."""
+        self._answering.silent = False
+        with suppress(LiveError):
+            await self.configure(self._server.session.config)
+        if begun:
+            await self.hear(begun)
 
     # -- how an answer is cut --------------------------------------------------------------------------------------
 

@@ -10,40 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
-
-from mob.definition.model import ModelCapabilities
 from mob.definition.names import name_fault
 from mob.live.overrides import misfit
 from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime import RealtimeServer, Refusal
 from mob.server.gateway.client_tools import ClientTools
-from mob.team.handles import MemberHandle
+from mob.server.gateway.speaker import Ability, Speaker
 
 _CODE = "unsupported_by_member"
 
 
-@frozen(slots=True)
-class Ability:
-    """What the member can do. `live`: it has a realtime model; `speaks`: it can answer in sound."""
-
-    identity: str
-    model: ModelCapabilities
-    live: bool
-    speaks: bool
-
-
 class Policy:
-    """Looks at each legal event of one client. `member` gives the member's handle of now."""
+    """Looks at each legal event of one client. `watch` before use."""
 
-    def __init__(
-        self, ability: Ability, tools: ClientTools, member: Callable[[], MemberHandle], *, max_tools: int
-    ) -> None:
-        self._ability = ability
+    def __init__(self, tools: ClientTools, *, max_tools: int) -> None:
         self._tools = tools
-        self._member = member
         self._max_tools = max_tools
         self._server: RealtimeServer
+        self._speaker: Callable[[], Speaker]
         self._checks: dict[str, Callable[[JsonObject], None]] = {
             "session.update": lambda event: self._session(event["session"]),
             "response.create": lambda event: self._response(event.get("response") or {}),
@@ -52,9 +36,13 @@ class Policy:
             "input_audio_buffer.commit": self._commit,
         }
 
-    def watch(self, server: RealtimeServer) -> None:
-        """The engine whose events these are."""
-        self._server = server
+    def watch(self, server: RealtimeServer, speaker: Callable[[], Speaker]) -> None:
+        """The engine whose events these are, and who the client talks with now."""
+        self._server, self._speaker = server, speaker
+
+    @property
+    def _ability(self) -> Ability:
+        return self._speaker().ability
 
     def apply(self, session: JsonObject) -> None:
         """Put a session in force that the client brings along. Refusal."""
@@ -109,7 +97,7 @@ class Policy:
         if len(tools) > self._max_tools:
             message = f"Invalid 'session.tools': array too long. Expected at most {self._max_tools} entries."
             raise Refusal("array_above_max_length", message, param="session.tools")
-        own = {tool.name for tool in self._member().session.tools.schemas}
+        own = {tool.name for tool in self._speaker().member.session.tools.schemas}
         taken = own - {tool.name for tool in self._tools.lent}
         for index, tool in enumerate(tools):
             path = f"session.tools[{index}]"

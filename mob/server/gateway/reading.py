@@ -103,7 +103,9 @@ class Reading:
             await self._say(sentence)
 
     async def _say(self, text: str) -> None:
-        if self._voice is None:
+        if self._voice is None:  # a client that wants sound of a member that makes none gets the words of it
+            self._response.transcript(text)
+            self._client.flush()
             return
         pcm = await self._voice.say(text, AUDIO_RATE)
         for step in spoken_steps(text, pcm, rate=AUDIO_RATE, chunk_ms=_CHUNK_MS, lead_ms=_LEAD_MS):

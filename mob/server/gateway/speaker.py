@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import trio
+from attrs import frozen
 
+from mob.definition.model import ModelCapabilities
 from mob.errors import MobError
 from mob.history.items import Cause
 from mob.providers.commands import SessionConfig
 from mob.providers.openai_realtime import ConversationItem, InputCommitted, ResponseParams
 from mob.server.gateway.client_tools import Call
+from mob.sessions.events import RunEvent
+from mob.team.handles import MemberHandle
 
 
 class SpeakerGone(MobError):
@@ -24,12 +27,32 @@ class SpeakerGone(MobError):
         self.word = word
 
 
+@frozen(slots=True)
+class Ability:
+    """What a member can do. `live`: it has a realtime model; `speaks`: it can answer in sound."""
+
+    identity: str
+    model: ModelCapabilities
+    live: bool
+    speaks: bool
+
+
 class Speaker(Protocol):
     """A member as the other end of one client's conversation. `run` is its life; everything else is called within it.
 
     The protocol engine has acknowledged what is passed on here, and has written what the vendor would have written.
     What a speaker refuses all the same it raises as a MobError, and the client is told.
     """
+
+    @property
+    def ability(self) -> Ability:
+        """Who it is, and what it can do."""
+        ...
+
+    @property
+    def member(self) -> MemberHandle:
+        """The member's handle of now. MemberError."""
+        ...
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Answer until cancelled; started when it can. SpeakerGone: the member is no more."""
@@ -67,10 +90,20 @@ class Speaker(Protocol):
         """The client has played so much of this item, and plays no more of it."""
         ...
 
-    def offer(self, names: Sequence[str]) -> None:
-        """These functions of the client's are lent to the member from now on."""
-        ...
-
     def called(self, call: Call, cause: Cause) -> bool:
         """The member calls a function of the client's, in a turn that began for this cause. False: not the client's."""
+        ...
+
+    # The floor moves.
+
+    def overhear(self, event: RunEvent) -> None:
+        """Something happened to the member, as the run has it; of the current speaker alone."""
+        ...
+
+    async def fall_silent(self) -> bytes:
+        """Somebody else talks with the client from now on. Gives the words that were begun to this one, as sound."""
+        ...
+
+    async def take_over(self, begun: bytes) -> None:
+        """This one talks with the client from now on, who is in the middle of saying `begun` (PCM16 at 24 kHz)."""
         ...

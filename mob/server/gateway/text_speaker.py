@@ -11,10 +11,8 @@ function of the client's that it calls ends the response, and the turn goes on a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mob.errors import MobError
 from mob.history.items import Cause
@@ -30,8 +28,11 @@ from mob.server.gateway.client_tools import Call, ClientTools
 from mob.server.gateway.g711 import inwards
 from mob.server.gateway.items import image_of
 from mob.server.gateway.reading import Reading
+from mob.server.gateway.speaker import Ability
 from mob.server.realm import SessionRef
+from mob.sessions.events import AgentWriting, RunEvent, TurnBegan, TurnEnded
 from mob.sessions.mailbox import Answer
+from mob.team.handles import MemberHandle
 from mob.values import Image
 
 _NOTHING_NEW = "The user has said nothing new and waits for you to speak."
@@ -59,8 +60,16 @@ class TextSpeaker:
     """See Speaker. `voice` None: this member answers in text alone."""
 
     def __init__(
-        self, ref: SessionRef, client: Client, tools: ClientTools, voice: Voice | None, *, max_image_bytes: int
+        self,
+        ability: Ability,
+        ref: SessionRef,
+        client: Client,
+        tools: ClientTools,
+        voice: Voice | None,
+        *,
+        max_image_bytes: int,
     ) -> None:
+        self.ability = ability
         self._ref = ref
         self._client = client
         self._server = client.server
@@ -71,6 +80,7 @@ class TextSpeaker:
         self._ears: Ears | None = None
         self._pending = _Pending()
         self._asking: _Asking | None = None
+        self._handed: Reading | None = None
         self._instructed = ""
         self._nursery: trio.Nursery
 
@@ -81,8 +91,10 @@ class TextSpeaker:
             task_status.started()
             await trio.sleep_forever()
 
-    def offer(self, names: Sequence[str]) -> None:
-        """See Speaker: its calls are told of when they are run, by whatever name."""
+    @property
+    def member(self) -> MemberHandle:
+        """See Speaker."""
+        return self._ref.member
 
     # -- what the client does --------------------------------------------------------------------------------------
 
@@ -153,6 +165,37 @@ class TextSpeaker:
         asking.reading.put(call)
         return True
 
+    # -- the floor moves -------------------------------------------------------------------------------------------
+
+    def overhear(self, event: RunEvent) -> None:
+        """See Speaker. What it says because it was given the floor, nobody here asked for."""
+        match event:
+            case TurnBegan(cause="hand_off") if self._server.busy_with is None:
+                self._handed = Reading(self._client, self._voice, self._begin)
+                self._nursery.start_soon(self._read, self._handed)
+            case AgentWriting(delta=delta) if self._handed is not None:
+                self._handed.put(delta)
+            case TurnEnded() if self._handed is not None:
+                self._handed.end()
+                self._handed = None
+
+    async def _read(self, reading: Reading) -> None:
+        await reading.run()
+        if reading.writer is not None:
+            reading.writer.finish()
+            self._client.flush()
+
+    async def fall_silent(self) -> bytes:
+        """See Speaker: its ears do not keep what they hear."""
+        if self._asking is not None:
+            self._asking.scope.cancel()
+        return b""
+
+    async def take_over(self, begun: bytes) -> None:
+        """See Speaker."""
+        await self.configure(self._server.session.config)
+        await self.hear(begun)
+
     # -- sound -----------------------------------------------------------------------------------------------------
 
     def _overhear(self, event: EarEvent) -> None:
@@ -197,7 +240,8 @@ class TextSpeaker:
         self._nursery.start_soon(self._answer, self._asking, self._statement(writer.params))
 
     def _begin(self) -> ResponseWriter:
-        return self._server.start_response(None)
+        params = evolve(self._server.response_params(), metadata={"member": self.ability.identity})
+        return self._server.start_response(params)
 
     def _statement(self, params: ResponseParams) -> Statement:
         said, self._pending = self._pending, _Pending()
