@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+from mob.definition.model import ModelCapabilities, Profile
 from mob.errors import MemberNotRunning, StaleGeneration
 from mob.history.items import Cause, Turn
 from mob.live.channel import LiveChannel
@@ -47,6 +48,29 @@ class MemberHandle:
         if host.state == "running" and host.last_session is not None:
             return host.last_session.statistics().state
         return host.state
+
+    @property
+    def profile_name(self) -> str:
+        """The name of the profile it is made from."""
+        return self._host().profile_name
+
+    @property
+    def profile(self) -> Profile:
+        """The profile in force, with its own keys laid over it; the last one of a member that does not run."""
+        host = self._host()
+        return host.profile if host.last_session is None else host.last_session.profile
+
+    @property
+    def model(self) -> ModelCapabilities:
+        """What is known of the model in force; of the last one, for a member that does not run."""
+        host = self._host()
+        return host.model if host.last_session is None else host.last_session.model
+
+    @property
+    def channel(self) -> LiveChannel | None:
+        """The live channel that is open now, whoever opened it; None when none is."""
+        session = self._host().last_session
+        return None if session is None else session.channel
 
     async def ask(self, text: str, *, timeout: float | None = None, images: Sequence[Image] = ()) -> Answer:
         """Say something to the member and wait for its answer, at most `timeout` seconds.

@@ -10,11 +10,11 @@ Pure: no clock, no log, no session.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
-from mob.definition.model import MobDefinition, Topology
+from mob.definition.model import MobDefinition, Route, Topology
 from mob.definition.names import route_tool as tool_name
 from mob.errors import RouteRefused
 from mob.history.rows import Wired
@@ -55,13 +55,15 @@ class RouteTable:
         """In which ways `origin` may reach `to` by its routes."""
         return tuple(self._ways.get((origin, to), ()))
 
+    def __iter__(self) -> Iterator[Route]:
+        """The routes that topology does not forbid, in their order."""
+        for (origin, to), ways in tuple(self._ways.items()):
+            if not (self._against_topology(origin, to) and self._strict):
+                yield Route(origin, to, tuple(ways))
+
     def reached_from(self, origin: str) -> dict[str, tuple[Via, ...]]:
         """Everybody `origin` has a route to that topology does not forbid, in the order of the routes."""
-        return {
-            to: tuple(ways)
-            for (start, to), ways in self._ways.items()
-            if start == origin and not (self._against_topology(origin, to) and self._strict)
-        }
+        return {route.to: route.via for route in self if route.origin == origin}
 
     def check(self, origin: str, to: str, via: Via) -> str | None:
         """RouteRefused when `origin` may not `via` `to`; else None, or the breach of an advisory rule as a sentence."""

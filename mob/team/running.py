@@ -18,7 +18,7 @@ from attrs import frozen
 
 from mob.clock import wall_clock
 from mob.definition.member_overrides import plain_overrides
-from mob.definition.model import MobDefinition
+from mob.definition.model import MobDefinition, Route
 from mob.errors import AlreadyOpen, MemberNotRunning, StoreError
 from mob.history.items import Cause, Note, Turn
 from mob.history.rows import FloorMoved, RunStopped, Stored, Wired
@@ -163,6 +163,11 @@ class Mob:
     def members(self) -> Mapping[str, MemberHandle]:
         """A handle of each member's generation of now, retired and failed ones included."""
         return {host.identity: self._handle(host) for host in self._crew}
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Who may reach whom in which ways now: the team file's routes with what was wired and unwired since."""
+        return tuple(self._past.routes)
 
     @property
     def usage(self) -> Usage:

@@ -365,3 +365,15 @@ async def read(store):
 @given(user_acts, st.sampled_from([None, 1.0]), st.sampled_from([None, 0.0, 0.2, 1.0]))
 def test_laws_21_and_24_hold_for_live_teams_whatever_the_user_does(acts, speed, stop_after):
     check_laws_21_and_24_live(acts, speed, stop_after)
+
+
+async def test_a_handle_has_the_open_channel_and_a_spawned_member_its_own_voice(autojump_clock):
+    async with open_mob(definition(), rehearse=True, seed=1) as mob:
+        await mob.spawn("maid", profile="porter", overrides={"voice": "cedar"})
+        maid = mob.member("maid")
+        assert (maid.channel, maid.model.realtime, maid.profile.voice) == (None, True, "cedar")
+        async with maid.open_live() as live:
+            assert maid.channel is live
+            assert live.session_id == maid.session_id
+            assert live._machine.context.config.voice == "cedar"
+        assert maid.channel is None

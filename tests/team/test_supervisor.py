@@ -432,3 +432,27 @@ async def test_the_team_files_own_member_comes_back_with_keys_over_its_own(autoj
         assert (profile.instructions, profile.peer_description) == ("You are Robert.", "is Bob")
     async with open_team(definition, store=store, run_id="run_x", resume=True) as mob:
         assert mob.definition.profile_of("bob").instructions == "You are Robert."
+
+
+async def test_a_handle_tells_what_the_member_is_also_when_it_does_not_run(autojump_clock):
+    async with open_team() as mob:
+        await mob.spawn("dan", profile="clerk", overrides={"instructions": "You are Dan."})
+        dan = mob.member("dan")
+        for _ in range(2):
+            assert (dan.profile_name, dan.profile.instructions, dan.channel) == ("clerk", "You are Dan.", None)
+            assert dan.model.id == mob.definition.profiles["clerk"].model
+            await mob.retire("dan") if dan.state != "retired" else None
+        fresh = await mob.respawn("dan")
+        with pytest.raises(StaleGeneration):
+            assert dan.model
+        assert fresh.profile.instructions == "You are Dan."
+
+
+async def test_the_routes_are_those_of_now(autojump_clock):
+    async with open_team(definition_of(routes=[Route("ann", "bob", ("ask",))])) as mob:
+        assert mob.routes == (Route("ann", "bob", ("ask",)),)
+        await mob.wire("ann", "cyd", "tell", "hand_off")
+        await mob.wire("ann", "bob", "tell")
+        assert mob.routes == (Route("ann", "bob", ("ask", "tell")), Route("ann", "cyd", ("tell", "hand_off")))
+        await mob.unwire("ann", "bob")
+        assert mob.routes == (Route("ann", "cyd", ("tell", "hand_off")),)
