@@ -15,10 +15,11 @@ import json
 
 import trio
 
-from mob.errors import DoorFull, RequestInvalid
+from mob.errors import DoorFull
 from mob.protocol.shapes import event_json
 from mob.providers.openai_chat.sse import encode_comment, encode_event
 from mob.server.limits import DoorLimits
+from mob.server.rest.reading import query_whole, whole_of
 from mob.server.routes import Call
 from mob.team.bus import Subscription
 from mob.team.running import Mob
@@ -26,7 +27,6 @@ from mob.web.http import HttpReply
 
 CONTENT_TYPE = "text/event-stream"
 _HEADERS = [("cache-control", "no-store"), ("x-accel-buffering", "no")]
-_LONGEST = 19
 
 
 class EventStreams:
@@ -75,13 +75,9 @@ class EventStreams:
 
 def _place(call: Call, mob: Mob) -> int:
     now = mob.statistics().events.published
-    for name, said in (
-        ("after", call.request.query.get("after")),
-        ("Last-Event-ID", call.request.headers.get("last-event-id")),
-    ):
-        if said is None:
-            continue
-        if not (said.isascii() and said.isdecimal() and len(said) <= _LONGEST):
-            raise RequestInvalid(f"`{name}` must be the number of an event, not {said[:60]!r}", field=name)
-        return int(said) if int(said) <= now else 0
-    return now
+    last = call.request.headers.get("last-event-id")
+    if "after" in call.request.query or last is None:
+        after = query_whole(call, "after", default=now)
+    else:
+        after = whole_of("Last-Event-ID", last)
+    return after if after <= now else 0

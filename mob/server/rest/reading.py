@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 
 from mob.errors import RequestInvalid
+from mob.jsontext import read_json
 from mob.server.limits import DoorLimits
 from mob.server.routes import Call
 from mob.server.rpc.params import Params
@@ -14,14 +14,18 @@ from mob.values import Image
 
 _KINDS = ("image/png", "image/jpeg")
 _LONGEST = 19
+MOST_WHOLE = 2**53
+"""Whole numbers that every JSON reader keeps as they are."""
 
 
 def body_params(call: Call) -> Params:
     """The body's JSON object. RequestInvalid."""
     try:
-        value = json.loads(call.request.body)
-    except (ValueError, RecursionError):
-        raise RequestInvalid("the body must be a JSON object", field="body") from None
+        value = read_json(call.request.body)
+    except ValueError:
+        raise RequestInvalid(
+            "the body must be a JSON object, of finite numbers and not too deep", field="body"
+        ) from None
     if not isinstance(value, dict):
         raise RequestInvalid("the body must be a JSON object", field="body")
     return Params(value)
@@ -34,11 +38,14 @@ def check_known(params: Params, *names: str) -> None:
             raise RequestInvalid(f"`{name[:60]}` is no field here; there are {', '.join(names)}", field=name[:60])
 
 
-def query_whole(call: Call, name: str, *, default: int, least: int = 0, most: int = 2**53) -> int:
+def query_whole(call: Call, name: str, *, default: int, least: int = 0, most: int = MOST_WHOLE) -> int:
     """A whole number of the query. RequestInvalid."""
     said = call.request.query.get(name)
-    if said is None:
-        return default
+    return default if said is None else whole_of(name, said, least=least, most=most)
+
+
+def whole_of(name: str, said: str, *, least: int = 0, most: int = MOST_WHOLE) -> int:
+    """The whole number that this says; `name` is the field's. RequestInvalid."""
     if not (said.isascii() and said.isdecimal() and len(said) <= _LONGEST and least <= int(said) <= most):
         raise RequestInvalid(f"`{name}` must be a whole number from {least} to {most}, not {said[:60]!r}", field=name)
     return int(said)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mob.server.openapi import ERROR
+from mob.server.rest.reading import MOST_WHOLE
 
 JSON = dict[str, Any]
 
-COUNT_QUERY: JSON = {"type": "integer", "minimum": 0}
+COUNT_QUERY: JSON = {"type": "integer", "minimum": 0, "maximum": MOST_WHOLE}
 ERRORS: dict[int, JSON] = dict.fromkeys((404, 409, 429, 500, 502, 503, 504), ERROR)
 """How an operation on a member can be refused."""
 
@@ -85,7 +86,16 @@ COMPONENTS: dict[str, JSON] = {
             "turns": {"type": "array", "items": {"$ref": "#/components/schemas/Turn"}},
         }
     ),
-    "Image": _object({"mime": {"enum": ["image/png", "image/jpeg"]}, "data": {"type": "string", "minLength": 1}}),
+    "Image": _object(
+        {
+            "mime": {"enum": ["image/png", "image/jpeg"]},
+            "data": {
+                "type": "string",
+                "pattern": "^([A-Za-z0-9+/]{4})+$",
+                "description": "The file's bytes in base64.",
+            },
+        }
+    ),
     "TurnRequest": {
         **_object(
             {
@@ -96,6 +106,10 @@ COMPONENTS: dict[str, JSON] = {
             required=[],
             text="What is said: text, pictures, or both.",
         ),
+        "anyOf": [
+            {"required": ["text"], "properties": {"text": {"type": "string", "pattern": "[A-Za-z0-9]"}}},
+            {"required": ["images"], "properties": {"images": {"type": "array", "minItems": 1}}},
+        ],
         "additionalProperties": False,
     },
     "TurnAnswer": _object(
@@ -130,12 +144,43 @@ COMPONENTS: dict[str, JSON] = {
         "additionalProperties": False,
     },
     "ClientSecret": _object({"value": _TEXT, "expires_at": _COUNT, "session": {"type": "object"}}),
+    "ChatMessage": _object(
+        {
+            "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+            "content": {"type": ["string", "array", "null"], "items": {"type": "object"}},
+            "tool_calls": {"type": ["array", "null"], "items": {"type": "object"}},
+            "tool_call_id": {"type": ["string", "null"]},
+        },
+        required=["role"],
+    ),
+    "ChatTool": _object(
+        {
+            "type": {"const": "function"},
+            "function": _object(
+                {
+                    "name": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+                    "description": {"type": ["string", "null"]},
+                    "parameters": {"type": ["object", "null"]},
+                },
+                required=["name"],
+            ),
+        }
+    ),
     "ChatRequest": _object(
         {
             "model": {"type": "string", "description": "MEMBER, or MOB/MEMBER."},
-            "messages": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+            "messages": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/ChatMessage"}},
             "stream": {"type": ["boolean", "null"]},
-            "tools": {"type": ["array", "null"], "items": {"type": "object"}},
+            "stream_options": {
+                "type": ["object", "null"],
+                "properties": {"include_usage": {"type": ["boolean", "null"]}},
+            },
+            "tools": {"type": ["array", "null"], "items": {"$ref": "#/components/schemas/ChatTool"}, "maxItems": 128},
+            "tool_choice": {"enum": ["auto", "none", None]},
+            "parallel_tool_calls": {"type": ["boolean", "null"]},
+            "max_completion_tokens": {"type": ["integer", "null"], "minimum": 1},
+            "max_tokens": {"type": ["integer", "null"], "minimum": 1},
+            "n": {"enum": [1, None]},
         },
         required=["model", "messages"],
         text="OpenAI's request. Only what comes after the last assistant message is said to the member.",

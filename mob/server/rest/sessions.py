@@ -25,6 +25,7 @@ class RestDoor:
     def __init__(self, realm: Realm, streams: EventStreams) -> None:
         self._realm = realm
         self._streams = streams
+        self.most = realm.limits.max_page
 
     # Which session a path means.
 
@@ -70,8 +71,7 @@ class RestDoor:
     async def history(self, call: Call, ref: SessionRef) -> None:
         """A page of its turns."""
         offset = query_whole(call, "offset", default=0)
-        most = self._realm.limits.max_page
-        limit = query_whole(call, "limit", default=min(_PAGE, most), least=1, most=most)
+        limit = query_whole(call, "limit", default=min(_PAGE, self.most), least=1, most=self.most)
         turns = await self._realm.history(ref)
         page = {"session_id": ref.session_id, **page_json(turns, offset=offset, limit=limit)}
         await call.reply.send_json(200, page)
@@ -130,7 +130,7 @@ def session_routes(realm: Realm, streams: EventStreams) -> list[Route]:
 
 def _routes_of(door: RestDoor, path: str, *, by_session: bool) -> list[Route]:
     """A session's operations, below whichever path leads to it."""
-    find = door.by_session if by_session else door.by_member
+    find, most = (door.by_session if by_session else door.by_member), door.most
 
     def at(operation: Any) -> Handler:
         async def serve(call: Call) -> None:
@@ -147,7 +147,7 @@ def _routes_of(door: RestDoor, path: str, *, by_session: bool) -> list[Route]:
             "A page of a session's committed turns, the oldest first.",
             answer=component("HistoryPage"),
             answers=_missing(),
-            query={"offset": COUNT_QUERY, "limit": {"type": "integer", "minimum": 1, "maximum": 1000}},
+            query={"offset": COUNT_QUERY, "limit": {"type": "integer", "minimum": 1, "maximum": most}},
         ),
         Route(
             "POST",

@@ -52,6 +52,8 @@ class Params:
         value = self.values.get(name)
         if value is None:
             return None
+        if isinstance(value, float) and value.is_integer():  # 1.0 is a whole number in JSON
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.wrong(name, f"must be a whole number, not {_shown(value)}")
         if not least <= value <= most:

@@ -22,7 +22,7 @@ from mob.server.front import Front
 from mob.server.limits import DoorLimits
 from mob.server.realm import Realm, RealmSettings, open_realm
 from mob.server.rest.door import rest_routes
-from mob.server.routes import Table
+from mob.server.routes import Route, Table
 
 DEFINITIONS = Path(__file__).resolve().parents[3] / "definitions"
 SECRET = "a secret of the tests, of some length".replace(" ", "-")
@@ -35,6 +35,7 @@ class Doors:
     realm: Realm
     front: Front
     nursery: trio.Nursery
+    routes: tuple[Route, ...]
 
 
 def desk() -> MobDefinition:
@@ -59,7 +60,7 @@ async def open_doors(
         async with trio.open_nursery() as nursery:
             table = Table(rest_routes(realm, nursery=nursery, table=lambda: table, front=lambda: front))
             front = Front(table, gatekeeper or Gatekeeper(), bounds)
-            yield Doors(realm, front, nursery)
+            yield Doors(realm, front, nursery, table.routes)
             nursery.cancel_scope.cancel()
 
 
@@ -73,11 +74,18 @@ async def play(doors: Doors, scenario: Scenario, *, key: str = "unused", retries
         async with AsyncOpenAI(base_url=url, api_key=key, max_retries=retries) as client:
             await asyncio.wait_for(scenario(client), 30)
 
+    async with served(doors) as url:
+        await trio.to_thread.run_sync(asyncio.run, main(f"{url}/v1"))
+
+
+@asynccontextmanager
+async def served(doors: Doors) -> AsyncIterator[str]:
+    """The doors on a port of loopback; its URL."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, doors.front.serve_stream, [listener])
-        await trio.to_thread.run_sync(asyncio.run, main(f"http://127.0.0.1:{port}/v1"))
+        yield f"http://127.0.0.1:{port}"
         nursery.cancel_scope.cancel()
 
 
