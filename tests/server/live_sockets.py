@@ -122,9 +122,9 @@ class Door:
     nursery: trio.Nursery
 
     @asynccontextmanager
-    async def visit(self, query: str) -> AsyncIterator[Client]:
-        """A socket at this query."""
-        ours, theirs = trio.testing.memory_stream_pair()
+    async def visit(self, query: str, *, narrow: bool = False) -> AsyncIterator[Client]:
+        """A socket at this query. `narrow`: nothing is on the way, so that a client that does not read is felt."""
+        ours, theirs = trio.testing.lockstep_stream_pair() if narrow else trio.testing.memory_stream_pair()
         self.nursery.start_soon(self.front.serve_stream, theirs)
         transport = await open_websocket(ours, f"ws://127.0.0.1/live/ws?{query}")
         async with trio.open_nursery() as nursery:
@@ -137,13 +137,13 @@ class Door:
                     await transport.aclose()
                 nursery.cancel_scope.cancel()
 
-    def attach(self, held: HeldChannel, terms: str = FULL, **more: object):
+    def attach(self, held: HeldChannel, terms: str = FULL, *, narrow: bool = False):
         """A socket at this channel, with a fresh token."""
-        return self.visit(query_of(held, token=held.mint_token(), **more) + "&" + terms)
+        return self.visit(query_of(held, token=held.mint_token()) + "&" + terms, narrow=narrow)
 
-    def resume(self, held: HeldChannel, token: str, after: int, terms: str = FULL):
+    def resume(self, held: HeldChannel, token: str, after: int, terms: str = FULL, *, narrow: bool = False):
         """A socket that comes back."""
-        return self.visit(query_of(held, resume=token, after=after) + "&" + terms)
+        return self.visit(query_of(held, resume=token, after=after) + "&" + terms, narrow=narrow)
 
 
 @asynccontextmanager
