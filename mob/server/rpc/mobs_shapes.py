@@ -49,7 +49,6 @@ _MOB_STATUSES: Final[dict[str, MobStatus]] = {
     "failed": "Stopped",
     "ended": "Destroyed",
 }
-_ENDINGS: Final[dict[str, MemberStatus]] = {"retired": "completed", "failed": "broken"}
 
 
 class ProfileUnknown(Refused):
@@ -135,17 +134,6 @@ def mob_row(hosted: HostedMob, facts: MobFacts) -> JSON:
     if hosted.state == "failed":
         row["failure"] = {"cause": "internal", "message": hosted.reason}
     return row
-
-
-def member_status(state: str, ended: str | None) -> MemberStatus:
-    """Their word: `state` is what a running member does, "" when its mob does not run; `ended`: what the log says."""
-    if ended in _ENDINGS:
-        return _ENDINGS[ended]
-    if state == "failed":
-        return "broken"
-    if state == "retired":
-        return "retiring"
-    return "active"
 
 
 def member_row(view: MemberView, facts: MemberFacts) -> JSON:

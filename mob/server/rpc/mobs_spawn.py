@@ -58,15 +58,15 @@ def spawn_spec(params: Params, hosted: HostedMob) -> SpawnSpec:
 
 
 def _overrides(params: Params, instructions: str) -> dict[str, Any]:
-    overridden = params.maybe_child("override_profile")
-    overrides: dict[str, Any] = {} if overridden is None else dict(overridden.values)
+    overridden = params.maybe_child("override_profile") or Params({})
+    overrides = dict(overridden.values)
     model = params.maybe_text("model_override", most=200)
     if model:
         overrides["model"] = model
     added = params.texts("additional_instructions", most=100)
     if added:
-        own = overrides.get("instructions", instructions)
-        overrides["instructions"] = "\n\n".join(part for part in (own, *added) if part)
+        own = overridden.maybe_text("instructions")
+        overrides["instructions"] = "\n\n".join(part for part in (instructions if own is None else own, *added) if part)
     return overrides
 
 

@@ -19,7 +19,7 @@ from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.envelopes import Envelopes
 from mob.server.rpc.mobs_door import MobDoor
-from mob.server.rpc.mobs_roll import roll_of
+from mob.server.rpc.mobs_roll import roll_of, view_of
 from mob.server.rpc.mobs_shapes import JSON, generation_of
 from mob.server.rpc.params import Params
 from mob.server.rpc.streams import Tell, follow_runs, streams_of
@@ -35,7 +35,7 @@ def mob_stream_methods(door: MobDoor) -> dict[str, Serve]:
         hosted = door.hosted(params)
         identity = params.maybe_text("agent_identity", most=200)
         if identity is not None:
-            (await roll_of(door.realm, hosted)).view(identity)
+            await view_of(door.realm, hosted, identity)
         about = {"mob_id": hosted.mob_id}
         stream_id = await streams_of(client).open(
             "mob/stream_end", about, lambda stream_id: _follow(door, client, hosted, identity, stream_id)

@@ -21,7 +21,7 @@ from mob.server.rpc.content import Content, content
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.mobs_door import MobDoor, check_generation
 from mob.server.rpc.mobs_facts import Delivery
-from mob.server.rpc.mobs_roll import roll_of
+from mob.server.rpc.mobs_roll import view_of
 from mob.server.rpc.mobs_shapes import JSON, generation_of, spawned
 from mob.server.rpc.params import Params
 from mob.server.rpc.sessions import profile_of
@@ -112,7 +112,7 @@ class Talk:
         identity = params.text("agent_identity", most=200)
         most = self._door.realm.limits.max_page
         first, limit = params.maybe_whole("from_index") or 0, params.maybe_whole("limit", least=1, most=most) or _PAGE
-        view = (await roll_of(self._door.realm, hosted)).view(identity)
+        view = await view_of(self._door.realm, hosted, identity)
         check_generation(params, view.generation)
         ref = SessionRef(hosted.session_id(identity), hosted, identity)
         turns = await self._door.realm.history(ref)

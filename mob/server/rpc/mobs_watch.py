@@ -23,7 +23,7 @@ from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.errors import Refusal, Refused
 from mob.server.rpc.mobs_door import MobDoor, check_generation
-from mob.server.rpc.mobs_roll import Roll, roll_of
+from mob.server.rpc.mobs_roll import Roll, roll_of, view_of
 from mob.server.rpc.mobs_shapes import JSON, MemberView, incarnation, member_ref
 from mob.server.rpc.params import Params
 from mob.server.rpc.sessions import profile_of
@@ -70,7 +70,7 @@ class Watch:
         """One member, in every respect; also one that is retired."""
         hosted = self._door.hosted(params)
         roll = await roll_of(self._door.realm, hosted)
-        view = roll.view(params.text("agent_identity", most=200))
+        view = await view_of(self._door.realm, hosted, params.text("agent_identity", most=200))
         check_generation(params, view.generation)
         profile = profile_of(self._ref(hosted, view)) if _runs(hosted, view) else hosted.definition.profiles[view.role]
         return {

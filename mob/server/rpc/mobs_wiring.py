@@ -89,9 +89,9 @@ class Wiring:
         """Whether there was anything to do."""
         hosted.member(edge.a)
         hosted.member(edge.b)
-        routes = (await roll_of(self._door.realm, hosted)).routes
+        roll = await roll_of(self._door.realm, hosted)
         both = ((edge.a, edge.b), (edge.b, edge.a))
-        lacking = [pair for pair in both if not set(_WAYS) <= set(routes.ways(*pair))]
+        lacking = [pair for pair in both if not roll.ways(*pair).issuperset(_WAYS)]
         with trio.CancelScope(shield=True):
             for origin, to in lacking:
                 await hosted.mob.wire(origin, to, *_WAYS)

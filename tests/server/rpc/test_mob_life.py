@@ -6,6 +6,7 @@ import pytest
 import trio
 from mob_peer import CREW, RpcFailed, open_crew, open_door, open_peer, spawn
 
+from mob.server.documents import definition_of
 from mob.server.limits import DoorLimits
 
 
@@ -342,3 +343,72 @@ async def test_a_mob_outlives_the_client_that_made_it(autojump_clock):
             await realm.mob("crew").mob.wait_quiet()
             page = (await peer("mob/member_history", mob_id="crew", agent_identity="ann"))["page"]
             assert page["messages"][-1]["blocks"][0]["data"]["text"] == "That took a while."
+
+
+async def test_a_member_is_spawned_with_keys_of_its_own(autojump_clock):
+    async with open_crew() as (realm, peer):
+        own = {"override_profile": {"model": "gpt-4.1", "peer_description": "Kind."}, "model_override": "gpt-4.1-mini"}
+        await spawn(peer, "ann", additional_instructions=["Be brief.", "Be kind."], **own)
+        profile = realm.mob("crew").member("ann").profile
+        assert (profile.model, profile.peer_description) == ("gpt-4.1-mini", "Kind.")
+        assert profile.instructions == "You welcome people. We open at noon.\n\nBe brief.\n\nBe kind."
+        history = await peer("mob/member_history", mob_id="crew", agent_identity="ann")
+        assert history["page"]["messages"][0]["content"] == profile.instructions
+        await peer("mob/respawn", mob_id="crew", agent_identity="ann")
+        assert realm.mob("crew").member("ann").profile == profile
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"override_profile": {"modle": "gpt-4.1"}},
+        {"override_profile": {"instructions": {"file": "secrets.txt"}}},
+        {"override_profile": {"tools": ["nothing"]}},
+        {"override_profile": {"instructions": 5}, "additional_instructions": ["x"]},
+        {"model_override": "no-such-model"},
+    ],
+)
+async def test_keys_that_cannot_be_are_refused_and_nobody_comes(autojump_clock, own):
+    async with open_crew() as (_realm, peer):
+        with pytest.raises(RpcFailed) as caught:
+            await spawn(peer, "ann", **own)
+        assert caught.value.number == -32602
+        assert (await peer("mob/members", mob_id="crew"))["members"] == []
+
+
+async def test_context_is_told_without_a_turn_and_once_under_a_key(autojump_clock):
+    async with open_crew() as (realm, peer):
+        await spawn(peer, "ann")
+        told = {"mob_id": "crew", "agent_identity": "ann", "text": "It rains.", "source": "sky", "idempotency_key": "k"}
+        assert (await peer("mob/append_system_context", **told))["status"] == "applied"
+        assert (await peer("mob/append_system_context", **told))["status"] == "duplicate"
+        page = (await peer("mob/member_history", mob_id="crew", agent_identity="ann"))["page"]
+        assert [row.get("transcript_role") for row in page["messages"]] == [None, "injected_context"]
+        assert len(realm.mob("crew").member("ann").history()) == 1
+
+
+async def test_a_members_mob_that_failed_says_why_and_is_resumed(autojump_clock):
+    async with open_crew() as (realm, peer):
+        await spawn(peer, "ann")
+        hosted = realm.mob("crew")
+
+        async def fault():
+            await trio.lowlevel.checkpoint()
+            raise RuntimeError("a bug")
+
+        hosted.mob._tree.team.nursery.start_soon(fault)
+        await trio.sleep(10)
+        (row,) = (await peer("mob/list"))["mobs"]
+        assert (row["status"], "RuntimeError" in row["failure"]["message"]) == ("Stopped", True)
+        await peer("mob/lifecycle", mob_id="crew", action="resume")
+        assert (await peer("mob/status", mob_id="crew"))["status"] == "Running"
+        assert [row["agent_identity"] for row in (await peer("mob/members", mob_id="crew"))["members"]] == ["ann"]
+
+
+async def test_a_team_that_nobody_started_is_started_by_whoever_speaks_to_it(autojump_clock):
+    async with open_door() as (realm, methods), open_peer(realm, methods) as peer:
+        realm.add_mob(definition_of({**CREW, "members": {"ann": {"profile": "host"}}}))
+        (row,) = (await peer("mob/members", mob_id="crew"))["members"]
+        assert (row["agent_identity"], row["state"]) == ("ann", "stopped")
+        answer = await peer("mob/turn_start", mob_id="crew", agent_identity="ann", prompt="Hello")
+        assert answer["text"] == "Welcome!"
