@@ -86,7 +86,7 @@ def _row_type(body: dict[str, Any], where: str) -> type[Row]:
     kind = body.get("kind")
     cls = _ROW_TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        raise StoreCorrupt(f"{where}: unknown kind {kind!r}; if a newer mob wrote this log, read it with that one")
+        raise StoreCorrupt(f"{where}: unknown kind {kind!r:.60}; if a newer mob wrote this log, read it with that one")
     return cls
 
 
@@ -156,7 +156,7 @@ def _structure_item(converter: Converter, value: object, _cls: object) -> Item:
     name = _a(dict, value).get("type")
     cls = _ITEM_TYPES.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ValueError(f"unknown type of item {name!r}")
+        raise ValueError(f"unknown type of item {name!r:.60}")
     item: Item = converter.structure(value, cls)
     return item
 

@@ -11,12 +11,13 @@ Unknown fields are passed over. Whatever else does not fit is a FrameRefused tha
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from attrs import evolve, frozen
 
 from mob.errors import RequestInvalid, WireError
 from mob.history import codec
+from mob.jsontext import read_json
 from mob.providers.openai_realtime.base64audio import decode_base64, encode_base64
 from mob.values import Modality, ToolSchema, TurnDetection
 
@@ -254,16 +255,14 @@ def decode_frame(text: str, *, control: bool) -> ClientFrame:
 
 def _read_object(text: str) -> JSON:
     try:
-        body = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        body = read_json(text)
+    except json.JSONDecodeError as error:
         raise FrameRefused(f"this frame is not JSON: {error}"[:300]) from None
+    except ValueError as error:
+        raise FrameRefused(f"this frame {error}, and is not read") from None
     if not isinstance(body, dict):
         raise FrameRefused(f"a frame is a JSON object, not {_shown(body)}")
     return body
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _read_id(body: JSON) -> FrameId | None:

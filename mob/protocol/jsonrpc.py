@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from mob.jsontext import read_json
+
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
@@ -74,14 +76,13 @@ Message = Request | Notification | Response
 def read_message(data: bytes | str) -> Message | Malformed:
     """One message from one line, or from one frame."""
     try:
-        value = json.loads(data, parse_constant=_no_constant)
-    except RecursionError:
-        return Malformed(RpcError(PARSE_ERROR, "this is nested too deep to be read"))
+        value = read_json(data)
     except UnicodeDecodeError as error:
         return Malformed(RpcError(PARSE_ERROR, f"this is not UTF-8: byte {error.start} begins no character"))
+    except json.JSONDecodeError as error:
+        return Malformed(RpcError(PARSE_ERROR, f"this is not JSON at character {error.pos}; send one object a line"))
     except ValueError as error:
-        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        return Malformed(RpcError(PARSE_ERROR, f"this is not JSON{where}; send one JSON object a line"))
+        return Malformed(RpcError(PARSE_ERROR, f"this {error}, and is not read"))
     if not isinstance(value, dict):
         kind = "a batch; send its messages one by one" if isinstance(value, list) else "not an object"
         return Malformed(RpcError(INVALID_REQUEST, f"a message is one JSON object, and this is {kind}"))
@@ -153,7 +154,3 @@ def _is_id(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= _MAX_ID
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")

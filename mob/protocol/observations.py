@@ -7,7 +7,6 @@ rebuilt from it exactly. What is said to clients that did not ask for that is to
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -16,6 +15,7 @@ from attrs import fields, frozen
 
 from mob.errors import WireError
 from mob.history import codec
+from mob.jsontext import MAX_INNER_DEPTH, read_json
 from mob.live import events as live
 from mob.live.events import LiveEvent
 from mob.providers.openai_realtime.base64audio import encode_base64
@@ -116,8 +116,8 @@ def said(event: LiveEvent) -> JSON:
 def _parsed(arguments: str) -> object:
     """What the model wrote, as JSON where it is that."""
     try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):
+        return read_json(arguments, max_depth=MAX_INNER_DEPTH)
+    except ValueError:
         return arguments
 
 

@@ -31,7 +31,7 @@ from mob.live.events import LiveEvent
 from mob.sessions import events as run_events
 from mob.sessions.events import RunEvent
 from mob.team.events import StreamLagged
-from mob.values import Usage
+from mob.values import Recovery, Usage
 
 JSON = dict[str, Any]
 _T = TypeVar("_T")
@@ -133,10 +133,11 @@ def error_of(value: object) -> MobError:
 def _build_error(cls: type[MobError], message: str, details: object) -> MobError:
     given = details if isinstance(details, dict) else {}
     taken = {name: given[name] for name in _details(cls) if name in given}
+    hints = _DETAIL_TYPES[cls]
     try:
-        if "findings" in taken:
-            taken["findings"] = [_read(finding, Finding, "findings") for finding in taken["findings"]]
-        return cls(message, **taken)
+        return cls(
+            message, **{name: _read(value, hints[name], f"error.details.{name}") for name, value in taken.items()}
+        )
     except TypeError:
         raise WireError(f"the error {cls.code} came without all of its details", field="error.details") from None
 
@@ -149,6 +150,17 @@ def _details(cls: type[MobError]) -> tuple[str, ...]:
     """
     known = next((kind for kind in cls.__mro__ if _ERRORS.get(getattr(kind, "code", "")) is kind), None)
     return () if known is None else tuple(inspect.signature(known).parameters)[1:]
+
+
+def _detail_types(cls: type[MobError]) -> Mapping[str, Any]:
+    """The types of an error's fields, as they are read: sequences are tuples, of findings where they are of anything.
+
+    Words that a newer server may have more of (`reason`, `recovery`) are strict too: a class is not made of what it
+    does not know.
+    """
+    hints = get_type_hints(cls.__init__, {**vars(errors), "Sequence": tuple, "Recovery": Recovery})
+    many = {tuple[object]: tuple[Finding, ...], tuple[str]: tuple[str, ...]}
+    return {name: many.get(hint, hint) for name, hint in hints.items()}
 
 
 def _plain(value: object) -> object:
@@ -175,6 +187,7 @@ _RUN_EVENTS = {cls.type: cls for cls in _EVENTS}
 _LIVE_NAMES = {cls: _snake(cls.__name__) for cls in _named_in(live_events, LiveEvent)}
 _LIVE_EVENTS = {name: cls for cls, name in _LIVE_NAMES.items()}
 _ERRORS = {cls.code: cls for cls in _named_in(errors, MobError)}
+_DETAIL_TYPES = {cls: _detail_types(cls) for cls in _ERRORS.values()}
 
 
 def _run_event_fields(cls: type[RunEvent]) -> tuple[Mapping[str, str], tuple[str, ...]]:

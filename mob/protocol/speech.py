@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import struct
 
 from mob.errors import WireError
@@ -55,6 +56,8 @@ def unpack_audio(frame: bytes, channel_id: str) -> tuple[int, AudioDelta]:
         raise WireError("a binary frame ends in the middle of its header", offset=len(frame))
     if (len(frame) - begin) % 2:
         raise WireError("a binary frame ends in the middle of a sample", offset=len(frame))
+    if not math.isfinite(t):
+        raise WireError("the time in a binary frame has no end", offset=16)
     try:
         item_id, response_id = frame[_HEADER.size : middle].decode(), frame[middle:end].decode()
     except UnicodeDecodeError:

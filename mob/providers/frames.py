@@ -8,15 +8,13 @@ WireError, and nothing but a WireError comes out of here whatever the frame hold
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from mob.errors import WireError
+from mob.jsontext import read_json
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """The largest frame either role reads: the vendor permits appends of 15 MiB, and an event has a head besides."""
-
-MAX_DEPTH = 64
-"""Levels of nesting. The vendor's deepest object, a tool's JSON Schema, needs about twenty."""
 
 JsonObject = dict[str, Any]
 
@@ -28,18 +26,13 @@ def load_frame(frame: str | bytes) -> JsonObject:
     """
     text = _as_text(frame)
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = read_json(text)
     except json.JSONDecodeError as error:
         raise WireError(f"The frame is not JSON: {error.msg} at character {error.pos}.", offset=error.pos) from None
-    except RecursionError:
-        raise WireError("The frame nests too deeply to be read.") from None
-    except ValueError as error:  # an integer of more digits than the interpreter converts
-        raise WireError(f"The frame holds a number that cannot be read: {error}") from None
+    except ValueError as error:
+        raise WireError(f"The frame cannot be read; it {error}.") from None
     if not isinstance(value, dict):
         raise WireError(f"The frame is JSON but no object: it holds {kind_of(value)}.", offset=0)
-    # Counting brackets is far cheaper than walking, and nearly every frame has too few of them to be deep.
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
-        raise WireError(f"The frame nests more than {MAX_DEPTH} levels deep.")
     if not text.isascii() or "\\u" in text:
         value = _without_surrogates(value)
     return cast("JsonObject", value)
@@ -98,36 +91,6 @@ def _as_text(frame: str | bytes) -> str:
         return frame.decode("utf-8")
     except UnicodeDecodeError as error:
         raise WireError(f"The frame is not UTF-8: {error.reason}.", offset=error.start) from None
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise WireError(f"The frame holds {word}, which JSON does not have.")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if value in {float("inf"), float("-inf")}:
-        raise WireError("The frame holds a number too large to be kept.")
-    return value
-
-
-def _depth_exceeds(value: object, limit: int) -> bool:
-    level: list[object] = [value]
-    for _ in range(limit):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: object) -> list[object]:
-    match value:
-        case dict():
-            return [child for child in value.values() if isinstance(child, dict | list)]
-        case list():
-            return [child for child in value if isinstance(child, dict | list)]
-        case _:
-            return []
 
 
 def _without_surrogates(value: Any) -> Any:

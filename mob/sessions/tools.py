@@ -26,6 +26,7 @@ from mob.definition.names import nearest
 from mob.definition.toolmodules import ToolImportError, import_tool
 from mob.errors import UsageError
 from mob.history.items import Cause
+from mob.jsontext import MAX_INNER_DEPTH, read_json
 from mob.sessions.schema import FunctionShape, UnsupportedType, read_function
 from mob.sessions.shapes import Misfit, Record
 from mob.values import ToolSchema
@@ -251,11 +252,16 @@ def _take(name: str, shape: Record, arguments: dict[str, Any]) -> dict[str, Any]
 def parse_arguments(name: str, text: str) -> dict[str, Any]:
     """The JSON object a model wrote as a call's arguments; nothing at all is an empty one. BadArguments."""
     try:
-        value = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        value = read_json(text, max_depth=MAX_INNER_DEPTH) if text.strip() else {}
+    except json.JSONDecodeError as error:
         raise BadArguments(
-            f"{name} was not run: its arguments are not JSON{where}. Call it again with a JSON object."
+            f"{name} was not run: its arguments are not JSON at character {error.pos}. "
+            "Call it again with a JSON object."
+        ) from None
+    except ValueError as error:
+        raise BadArguments(
+            f"{name} was not run: its arguments are not JSON that is taken, for the text {error}. "
+            "Call it again without that."
         ) from None
     if not isinstance(value, dict):
         raise BadArguments(f"{name} was not run: its arguments must be a JSON object. Call it again with one.")

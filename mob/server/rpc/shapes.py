@@ -15,7 +15,6 @@ pass over what they do not know. Nothing here asks anybody anything: values in, 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 from mob.definition.catalogue import catalogue, providers
 from mob.definition.model import ModelCapabilities
 from mob.history.items import AgentMessage, Item, Note, ToolCall, ToolResult, Turn, UserMessage
+from mob.jsontext import MAX_INNER_DEPTH, read_json
 from mob.values import Image, Usage
 
 JSON = dict[str, Any]
@@ -189,8 +189,8 @@ def stop_reason(turn: Turn, interrupted: bool, *, calls: bool = False) -> str:  
 def arguments_of(text: str) -> Any:
     """A call's arguments as JSON; as the model wrote them when they are none."""
     try:
-        return json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
+        return read_json(text, max_depth=MAX_INNER_DEPTH) if text.strip() else {}
+    except ValueError:
         return text
 
 
