@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -24,6 +25,9 @@ from mob.sessions.events import ErrorOccurred, FloorChanged, MobStarted, RunEven
 from mob.team.line import Line
 from mob.team.supervisor import Mob
 
+if TYPE_CHECKING:
+    from mob.remote.mob import RemoteMob
+
 _LIMITS = {LimitReached.code, *(kind.code for kind in LimitReached.__subclasses__())}
 
 _NOT_KEPT = frozenset({StoreError.code, StoreFull.code, StoreLocked.code})
@@ -32,6 +36,33 @@ _NOT_KEPT = frozenset({StoreError.code, StoreFull.code, StoreLocked.code})
 _TICK_S = 0.02
 _CHUNK_MS = 100
 _SILENCE_MS = 1200  # longer than any turn detection waits before it takes the turn as over
+
+
+class Talk(Protocol):
+    """What the screen needs of whoever talks with a team: a Conversation here, or an attachment to a server."""
+
+    view: RunView
+    exit_code: int
+
+    async def hold(self, talk: Callable[[], Awaitable[None]], *, talking: trio.CancelScope, start: str | None) -> None:
+        """Print the run while `talk` runs, inside `talking`; then let go. `start` gets the floor first."""
+        ...
+
+    async def send_text(self, text: str) -> None:
+        """Say something to whoever is talked with."""
+        ...
+
+    def say_to(self, member: str, text: str) -> None:
+        """Say something to another member."""
+        ...
+
+    async def interrupt(self) -> None:
+        """Cut the answer off."""
+        ...
+
+    async def hand_off(self, member: str) -> None:
+        """Talk with this member from now on."""
+        ...
 
 
 class Conversation:
@@ -123,20 +154,11 @@ class Conversation:
                 self.view.member(identity).rehearsed = bool(facts.get("rehearsed"))
         if isinstance(event, FloorChanged | MobStarted):
             self.view.floor = self._team.floor
-        turn = self._turn_of(event) if isinstance(event, TurnEnded) else None
+        turn = turn_of(self._team, event) if isinstance(event, TurnEnded) else None
         self.view.apply_run_event(event, () if turn is None else [item.id for item in turn.items])
-        if isinstance(event, ErrorOccurred) and event.error_class in _NOT_KEPT:
-            self.exit_code = self.exit_code or StoreError.exit_code
-        if isinstance(event, ErrorOccurred) and event.error_class in _LIMITS:
-            self.exit_code = LimitReached.exit_code
-        elif turn is not None and turn.status == "failed":
-            self.exit_code = self.exit_code or MemberFailed.exit_code
+        self.exit_code = exit_code_of(event, turn, self.exit_code)
         self._turns += isinstance(event, TurnEnded)
         self._output.event(event, turn)
-
-    def _turn_of(self, event: TurnEnded) -> Turn | None:
-        turns = self._team.member(event.member or "").history()
-        return next((turn for turn in reversed(turns) if turn.id == event.turn), None)
 
     async def _follow_line(self, line: Line) -> None:
         async for member, event in line:
@@ -170,3 +192,20 @@ class Conversation:
             while True:
                 await trio.sleep(_TICK_S)
                 self._receipts(self._speaker.advance(trio.current_time()))
+
+
+def turn_of(team: Mob | RemoteMob, event: TurnEnded) -> Turn | None:
+    """The turn that has ended, from its member's history."""
+    turns = team.member(event.member or "").history()
+    return next((turn for turn in reversed(turns) if turn.id == event.turn), None)
+
+
+def exit_code_of(event: RunEvent, turn: Turn | None, code: int) -> int:
+    """What the terminal exits with after this event, when it would have exited with `code` before."""
+    if isinstance(event, ErrorOccurred) and event.error_class in _LIMITS:
+        return LimitReached.exit_code
+    if isinstance(event, ErrorOccurred) and event.error_class in _NOT_KEPT:
+        return code or StoreError.exit_code
+    if turn is not None and turn.status == "failed":
+        return code or MemberFailed.exit_code
+    return code

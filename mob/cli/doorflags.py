@@ -1,4 +1,4 @@
-"""The flags of `mob serve` and `mob rpc`."""
+"""The flags of `mob serve`, `mob rpc` and `mob attach`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def serve_flags(serve: argparse.ArgumentParser) -> None:
 def rpc_flags(rpc: argparse.ArgumentParser) -> None:
     """`mob rpc`: those of Meerkat's server, and our own."""
     rpc.add_argument("--listen", metavar="HOST:PORT", help="serve clients over TCP instead of the standard streams")
+    rpc.add_argument(
+        "--server",
+        metavar="URL",
+        help="serve nothing: bridge the standard streams to the server that runs there (or in MOB_SERVER)",
+    )
     rpc.add_argument("--team", metavar="FILE", type=Path, action="append", default=[], help="run this team at start")
     rpc.add_argument("--live-ws", metavar="HOST:PORT", help="offer live channels over WebSockets on this address")
     rpc.add_argument("--live-webrtc", action="store_true", help="taken, and refused when a channel asks for it")
@@ -35,6 +40,22 @@ def rpc_flags(rpc: argparse.ArgumentParser) -> None:
     rpc.add_argument("--user-config-root", metavar="DIR", type=Path, help="whose .mob/config.toml counts first (~)")
     _run_flags(rpc)
     _safety_flags(rpc)
+
+
+def attach_flags(attach: argparse.ArgumentParser) -> None:
+    """`mob attach SERVER`."""
+    attach.add_argument(
+        "server", metavar="SERVER", help="http://HOST:PORT of `mob serve`, tcp://HOST:PORT, or a command in quotes"
+    )
+    attach.add_argument("--say", metavar="TEXT", action="append", default=[], help="one turn; may be given again")
+    attach.add_argument("--member", metavar="NAME", help="talk with this member, whoever has the floor")
+    attach.add_argument("--mob", metavar="ID", help="which of the server's mobs, where there is more than one")
+    shape = attach.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print one event a line, as JSON")
+    shape.add_argument("--plain", action="store_true", help="print plain lines, no colour and no screen")
+    attach.add_argument(
+        "--secret-file", metavar="FILE", type=Path, help="the server's secret (or in MOB_SERVER_SECRET)"
+    )
 
 
 def _run_flags(command: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mob.cli.doorflags import rpc_flags, serve_flags
+from mob.cli.doorflags import attach_flags, rpc_flags, serve_flags
 from mob.cli.streams import give_up_stdout, prepare_streams
 from mob.errors import DefinitionError, MobError
 
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", metavar="NAME", help="the team's id; the file is NAME.toml in this directory")
     _rehearse_flags(add("rehearse", "Serve a rehearsed provider for any client in any language."))
     serve_flags(add("serve", "Serve a team to other programs: OpenAI-compatible, REST, live sockets and JSON-RPC."))
+    attach_flags(add("attach", "Watch and drive a served team from another terminal."))
     rpc_flags(add("rpc", "Serve JSON-RPC, one message a line, on the standard streams or a port."))
     return parser
 

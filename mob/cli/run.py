@@ -93,7 +93,8 @@ async def _converse(team: Mob, arguments: argparse.Namespace, talking: trio.Canc
     if interactive and not arguments.json and not arguments.plain:
         from mob.cli.terminal import Terminal
 
-        return await Terminal(team, start=arguments.member).run(talking)
+        terminal = Terminal(team, start=arguments.member, make=lambda out: Conversation(team, out, instant=False))
+        return await terminal.run(talking)
     output: Output = JsonOutput() if arguments.json else PlainOutput(Style.for_stdout())
     conversation = Conversation(team, output)
 
@@ -113,11 +114,18 @@ async def _inputs(arguments: argparse.Namespace, *, scripted: bool) -> AsyncGene
         for text in arguments.say:
             yield Input(text=text)
         return
+    async with aclosing(read_lines()) as lines:
+        async for line in lines:
+            yield Input(text=line)
+
+
+async def read_lines() -> AsyncGenerator[str, None]:
+    """The lines of stdin that are not blank, stripped. UsageError for one that is too long."""
     while line := await trio.to_thread.run_sync(sys.stdin.readline, _MAX_LINE + 1, abandon_on_cancel=True):
         if len(line) > _MAX_LINE:
             raise UsageError(f"a line of stdin is over {_MAX_LINE} characters; each line is one turn")
         if line.strip():
-            yield Input(text=line.strip())
+            yield line.strip()
 
 
 def state_file(directory: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 from prompt_toolkit import PromptSession
@@ -17,14 +18,17 @@ from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style as Styles
 
-from mob.cli.conversation import Conversation
+from mob.cli.conversation import Talk
 from mob.cli.fold import fold
 from mob.cli.history import describe
-from mob.cli.output import PlainOutput, columns
+from mob.cli.output import Output, PlainOutput, columns
 from mob.cli.style import Style, dollars
 from mob.cli.toolbar import toolbar
 from mob.errors import MobError
 from mob.team.supervisor import Mob
+
+if TYPE_CHECKING:
+    from mob.remote.mob import RemoteMob
 
 HELP = """\
   TEXT              say it to whoever has the floor; while they speak, this cuts in
@@ -43,12 +47,20 @@ _PLAIN_TOOLBAR = Styles.from_dict({"bottom-toolbar": "noreverse"})
 class Terminal:
     """One human at one terminal."""
 
-    def __init__(self, team: Mob, *, start: str | None) -> None:
+    def __init__(
+        self,
+        team: Mob | RemoteMob,
+        *,
+        start: str | None,
+        make: Callable[[Output], Talk],
+        help_text: str = HELP,
+    ) -> None:
+        """`make` gives the conversation that prints to this output; `start` gets the floor first."""
         self._team = team
         self._start = start
+        self._help = help_text
         self._style = Style.for_stdout()
-        self._output = PlainOutput(self._style, screen=True)
-        self._conversation = Conversation(team, self._output, instant=False)
+        self._conversation = make(PlainOutput(self._style, screen=True))
         self._keyboard = Keyboard(lambda: toolbar(self._conversation.view, self._style, columns()))
 
     async def run(self, talking: trio.CancelScope) -> int:
@@ -82,7 +94,7 @@ class Terminal:
                 case "":
                     pass
                 case "?" | "/help":
-                    print(HELP)
+                    print(self._help)
                 case "/quit" | "/exit":
                     return False
                 case "/interrupt":

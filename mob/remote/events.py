@@ -25,8 +25,9 @@ _KEPT = 4096
 
 @frozen(slots=True)
 class MirrorStatistics:
-    """Events that came since the connection, readers now, events that slow readers missed."""
+    """`last_seq`: the newest event that came. Counts: events that came, readers now, events that readers missed."""
 
+    last_seq: int
     heard: int
     subscribers: int
     missed: int
@@ -77,7 +78,8 @@ class EventMirror:
 
     def statistics(self) -> MirrorStatistics:
         """Counts, as of now."""
-        return MirrorStatistics(self._heard, self.subscribers, self.missed)
+        last_seq = self._events[-1].seq if self._events else self.start
+        return MirrorStatistics(last_seq, self._heard, self.subscribers, self.missed)
 
 
 class RemoteSubscription:
