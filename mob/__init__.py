@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         BudgetExceeded as BudgetExceeded,
         CredentialMissing as CredentialMissing,
         DefinitionError as DefinitionError,
+        DoorError as DoorError,
+        DoorFull as DoorFull,
         HopLimitReached as HopLimitReached,
         LimitReached as LimitReached,
         LiveClosed as LiveClosed,
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
         MemberNotRunning as MemberNotRunning,
         MemberUnknown as MemberUnknown,
         MobError as MobError,
+        MobUnknown as MobUnknown,
         NotRealtime as NotRealtime,
         ProviderError as ProviderError,
         ProviderRefused as ProviderRefused,
         ProviderUnreachable as ProviderUnreachable,
         ReopenRequired as ReopenRequired,
+        RequestInvalid as RequestInvalid,
         RouteRefused as RouteRefused,
         RunUnknown as RunUnknown,
         ServerGone as ServerGone,
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
         StoreFull as StoreFull,
         StoreLocked as StoreLocked,
         TurnTimedOut as TurnTimedOut,
+        Unauthorized as Unauthorized,
         UsageError as UsageError,
         WireError as WireError,
     )
@@ -102,11 +107,11 @@ _HOMES = {
     "mob.definition.load": "check load",
     "mob.definition.model": "MobDefinition ModelCapabilities",
     "mob.errors": (
-        "AlreadyOpen AskCycle BudgetExceeded CredentialMissing DefinitionError HopLimitReached LimitReached "
-        "LiveClosed LiveError LiveRejected MailboxFull MediaError MemberError MemberFailed MemberNotRunning "
-        "MemberUnknown MobError NotRealtime ProviderError ProviderRefused ProviderUnreachable ReopenRequired "
-        "RouteRefused RunUnknown ServerGone StaleGeneration StoreCorrupt StoreError StoreFull StoreLocked TurnTimedOut "
-        "UsageError WireError"
+        "AlreadyOpen AskCycle BudgetExceeded CredentialMissing DefinitionError DoorError DoorFull HopLimitReached "
+        "LimitReached LiveClosed LiveError LiveRejected MailboxFull MediaError MemberError MemberFailed "
+        "MemberNotRunning MemberUnknown MobError MobUnknown NotRealtime ProviderError ProviderRefused "
+        "ProviderUnreachable ReopenRequired RequestInvalid RouteRefused RunUnknown ServerGone StaleGeneration "
+        "StoreCorrupt StoreError StoreFull StoreLocked TurnTimedOut Unauthorized UsageError WireError"
     ),
     "mob.history.items": "AgentMessage Note ToolResult Turn UserMessage",
     "mob.live.channel": "LiveChannel",

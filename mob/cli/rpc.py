@@ -1,26 +1,38 @@
 """`mob rpc`, also installed as `mob-rpc`: JSON-RPC, one message a line, as Meerkat's clients speak it.
 
 On the standard streams it serves whoever started it, and ends with them. With `--listen` it serves clients over TCP.
+With `--server URL` (or MOB_SERVER in the environment) it is no server but the way to one: so a client that can only
+start a process comes to a team that runs already.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
 from pathlib import Path
 
 from mob.cli.doors import gatekeeper_of, load_teams, realm_settings, run_server, serve_realm
 from mob.definition.model import MobDefinition
+from mob.remote.bridge import run_bridge
+from mob.server.auth import read_secret
 from mob.server.config import read_layers
+from mob.server.limits import DoorLimits
 from mob.server.listening import parse_address, tls_context
 from mob.server.realm import open_realm
 from mob.server.records import RealmFiles, find_realm
+from mob.server.rpc.links import StdioLink
 from mob.server.serve import DoorSettings, Served
+
+SERVER_VARIABLE = "MOB_SERVER"
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Serve until the client goes, or until interrupted."""
+    server = arguments.server or os.environ.get(SERVER_VARIABLE)
+    if server:
+        return run_server(functools.partial(_bridge, server, read_secret(arguments.secret_file, os.environ)))
     definitions = load_teams(arguments.team)
     home: Path = arguments.user_config_root or Path.home()
     files = find_realm(
@@ -37,6 +49,11 @@ def command(arguments: argparse.Namespace) -> int:
         tls=tls_context(arguments.tls_cert, arguments.tls_key),
     )
     return run_server(functools.partial(_serve, arguments, files, definitions, settings))
+
+
+async def _bridge(server: str, secret: str | None) -> None:
+    async with StdioLink(max_bytes=DoorLimits().max_request_bytes) as link:
+        await run_bridge(link, server, secret=secret)
 
 
 async def _serve(
