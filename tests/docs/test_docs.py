@@ -2,12 +2,14 @@
 
 ```python blocks run as a program; ```sh blocks run as a script, line by line, in a folder that holds what a clone
 holds, and the files that a page shows (a ```python block that begins with `# NAME.py`); ```toml blocks with a [mob]
-section are checked; ```text blocks are output and are not run. A command that serves (`mob rehearse …`) is started,
-must come up, and is stopped when its block ends.
+section are checked; ```text blocks are output and are not run. A command that serves (`mob rehearse …`, `mob serve …`)
+is started, must come up, and is stopped when its block ends.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shlex
@@ -15,6 +17,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -110,17 +114,26 @@ def test_toml_block_is_a_team_file_that_can_run(block: Block, clone: Path) -> No
 @pytest.mark.parametrize("block", of("sh"), ids=str)
 def test_shell_block_runs(block: Block, clone: Path) -> None:
     serving: list[subprocess.Popen[str]] = []
-    try:
-        for command in commands(block.text):
-            if command.startswith("mob rehearse"):
-                serving.append(start(command, clone))
-                continue
-            done = run(["bash", "-euo", "pipefail", "-c", command], clone)
-            assert done.returncode == 0, f"{block}\n$ {command}\n{done.stdout}\n{done.stderr}"
-    finally:
-        for process in serving:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)
+    with one_at_a_time():
+        try:
+            for command in commands(block.text):
+                if command.startswith(("mob rehearse", "mob serve")):
+                    serving.append(start(command, clone))
+                    continue
+                done = run(["bash", "-euo", "pipefail", "-c", command], clone)
+                assert done.returncode == 0, f"{block}\n$ {command}\n{done.stdout}\n{done.stderr}"
+        finally:
+            for process in serving:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=20)
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Blocks use the ports that they print, so they take turns, also between pytest's workers."""
+    with (Path(tempfile.gettempdir()) / "mob-docs-ports.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def start(command: str, cwd: Path) -> subprocess.Popen[str]:
