@@ -17,7 +17,7 @@ import trio
 from attrs import define, field, frozen
 
 from mob.errors import MobError
-from mob.history.items import Cause, Note
+from mob.history.items import Note
 from mob.ids import Ids
 from mob.sessions.events import AgentTranscribed, AgentWriting, AgentWrote, RunEvent, TurnBegan
 from mob.sessions.mailbox import Answer
@@ -51,8 +51,8 @@ async def ask_aloud(
 ) -> Answer:
     """Ask the member and give its words to `on_text` as they come, in order; all of them before this returns.
 
-    `on_text` is called from the loop and must not wait. Raises what `Session.ask` raises; when this is cancelled, the
-    statement is taken back or its turn interrupted.
+    `on_text` is called from the loop and must not wait. Raises what `MemberHandle.ask` raises; when this is cancelled,
+    the statement is taken back or its turn interrupted.
     """
     flow = _Flow(member.identity, message_id, on_text)
     events = mob.events(after=mob.statistics().events.published)
@@ -61,9 +61,7 @@ async def ask_aloud(
     async with events, trio.open_nursery() as nursery:
         nursery.start_soon(_follow, events, flow)
         try:
-            outcome = await member.session.ask(
-                said.text, cause=Cause("text", message_id=message_id), context=notes, images=said.images
-            )
+            outcome = await member.ask(said.text, images=said.images, context=notes, message_id=message_id)
         except MobError as error:  # kept aside, so that it does not come out of the nursery as a group
             outcome = error
         nursery.cancel_scope.cancel()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from mob.definition.model import ModelCapabilities, Profile
 from mob.errors import MemberNotRunning, StaleGeneration
-from mob.history.items import Cause, Turn
+from mob.history.items import Cause, Note, Turn
 from mob.live.channel import LiveChannel
 from mob.live.ports import ChannelOptions
 from mob.sessions.mailbox import Answer
@@ -72,13 +72,24 @@ class MemberHandle:
         session = self._host().last_session
         return None if session is None else session.channel
 
-    async def ask(self, text: str, *, timeout: float | None = None, images: Sequence[Image] = ()) -> Answer:
+    async def ask(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,
+        images: Sequence[Image] = (),
+        context: Sequence[Note] = (),
+        message_id: str | None = None,
+    ) -> Answer:
         """Say something to the member and wait for its answer, at most `timeout` seconds.
+
+        `context`: notes that go before the text. `message_id` stands in the turn's cause, and so in `turn_started`.
 
         StaleGeneration, MemberNotRunning, MemberFailed, MailboxFull: it was not taken. TurnTimedOut, BudgetExceeded,
         ProviderError, StoreError: there is no answer.
         """
-        return await self._open_host().ask(text, cause=_HUMAN, timeout=timeout, images=images)
+        cause = _HUMAN if message_id is None else Cause("text", message_id=message_id)
+        return await self._open_host().ask(text, cause=cause, timeout=timeout, context=context, images=images)
 
     def tell(self, text: str, *, images: Sequence[Image] = ()) -> None:
         """Say something to the member and go on; its answer is in its history. Refusals as for `ask`."""

@@ -133,14 +133,13 @@ class MemberHost:
         *,
         cause: Cause,
         timeout: float | None = None,
-        note: Note | None = None,
+        context: Sequence[Note] = (),
         images: Sequence[Image] = (),
     ) -> Answer:
-        """Run one turn on this text, or on a note alone when the text is empty. See Session.ask."""
+        """Run one turn on this text, or on the notes alone when the text is empty. See Session.ask."""
         session = self.session
         self._talking += 1
         try:
-            context = () if note is None else (note,)
             return await session.ask(text, cause=cause, timeout=timeout, context=context, images=images)
         finally:
             self._talking -= 1

@@ -414,7 +414,7 @@ class Mob:
         return self._crew.reach(identity)
 
     async def _speak(self, member: str, note: Note, cause: Cause) -> Answer:
-        return await self._reach(member).ask("", cause=cause, note=note)
+        return await self._reach(member).ask("", cause=cause, context=(note,))
 
     def _seen(self, turn_id: str) -> tuple[str, Turn] | None:
         member = self._past.said_to(turn_id)
