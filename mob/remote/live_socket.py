@@ -13,7 +13,6 @@ a gap that says what is missing. What the client sends while away is kept within
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, cast, get_args
@@ -35,6 +34,7 @@ from mob.errors import (
     TokenRefused,
     WireError,
 )
+from mob.jsontext import read_json
 from mob.live.events import ChannelError, Connected, Disconnected, LiveEvent
 from mob.live.transport_port import Transport, TransportClosed
 from mob.live.watchdog import Watchdog
@@ -387,8 +387,8 @@ class LiveSocket:
 
 def _object(message: str | bytes) -> JSON:
     try:
-        frame = json.loads(message)
-    except (ValueError, RecursionError) as error:
+        frame = read_json(message)
+    except ValueError as error:
         raise WireError(f"a frame of the live socket is not JSON: {error}"[:300], field="frame") from None
     if not isinstance(frame, dict):
         raise WireError(f"a frame of the live socket is an object, not {frame!r:.60}", field="frame")

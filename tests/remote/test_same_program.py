@@ -34,9 +34,10 @@ class Journal:
 
     def look(self, team):
         """Everything that can be looked at without asking."""
-        self.note(team.state, team.floor, team.usage, list(team.members))
+        self.note(team.state, team.floor, team.usage, list(team.members), team.run_id is not None, team.routes)
         for identity, member in team.members.items():
             self.note(identity, member.generation, member.state, member.usage, member.history())
+            self.note(member.profile_name, member.model)
 
 
 def _plain(value):
@@ -103,6 +104,11 @@ async def change(team, journal):
     await team.unwire("ann", "bob")
     await journal.tries(team.wire, "dan", "nobody")
     await team.retire("ann")
+    await journal.tries(bob.inject, "The weather is fine.")
+    await journal.tries(bob.inject, "")
+    fay = await team.spawn("fay", profile="bob", overrides={"instructions": "Say nothing but yes."})
+    journal.note(fay.profile_name, fay.generation)
+    await journal.tries(team.spawn, "gil", profile="bob", overrides={"mood": "good"})
     await team.wait_quiet()
     journal.look(team)
 

@@ -86,9 +86,15 @@ def hosted_of(realm: Realm, params: Params) -> HostedMob:
 
 def handle_of(mob: Mob, params: Params) -> MemberHandle:
     """The member that is meant, bound to the generation that the caller knows. MemberUnknown."""
-    handle = mob.member(params.text("member"))
+    handle = mob.member(given(params, "member"))
     handle.generation = params.maybe_whole("generation") or handle.generation
     return handle
+
+
+def given(params: Params, name: str) -> str:
+    """A string that must be given; whether it may be empty is the mob's to say. RequestInvalid."""
+    text = params.maybe_text(name)
+    return params.text(name) if text is None else text
 
 
 def read(params: Params, name: str, cls: type[_T]) -> _T | None:
@@ -143,7 +149,7 @@ class _Team:
     async def describe(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         mob = hosted.mob
-        members = {identity: member_facts(hosted, mob, handle) for identity, handle in mob.members.items()}
+        members = {identity: member_facts(hosted, handle) for identity, handle in mob.members.items()}
         last = mob.statistics().events.published
         return {**described(hosted, mob), **mob_facts(mob), "members": members, "last": last}
 
@@ -187,7 +193,7 @@ class _Team:
 
     async def ask(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        text, images, timeout = params.maybe_text("text") or "", _images(params), _seconds(params, "timeout")
+        text, images, timeout = given(params, "text"), _images(params), _seconds(params, "timeout")
         of: Mob | MemberHandle = handle_of(hosted.mob, params) if "member" in params else hosted.mob
         try:
             answer = await _cancellable(client, params, lambda: of.ask(text, timeout=timeout, images=images))
@@ -204,7 +210,7 @@ class _Team:
     async def tell(self, client: RpcClient, params: Params) -> JSON:
         mob = hosted_of(self._realm, params).mob
         of: Mob | MemberHandle = handle_of(mob, params) if "member" in params else mob
-        of.tell(params.maybe_text("text") or "", images=_images(params))
+        of.tell(given(params, "text"), images=_images(params))
         return {}
 
     async def interrupt(self, client: RpcClient, params: Params) -> JSON:
@@ -216,7 +222,7 @@ class _Team:
     async def inject(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         kind = params.maybe_text("kind", most=64)
-        handle, text = handle_of(hosted.mob, params), params.text("text")
+        handle, text = handle_of(hosted.mob, params), given(params, "text")
         turn = await _cancellable(
             client, params, lambda: handle.inject(text) if kind is None else handle.inject(text, kind=kind)
         )
@@ -227,7 +233,7 @@ class _Team:
 
     async def hand_off(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        await hosted.mob.hand_off(params.text("to"))
+        await hosted.mob.hand_off(given(params, "to"))
         await flush(client, hosted)
         return {}
 
@@ -237,8 +243,8 @@ class _Team:
             raise DoorFull(f"this mob has {self._realm.limits.max_members} members, which is all this server takes")
         overrides = params.maybe_child("overrides")
         handle = await hosted.mob.spawn(
-            params.text("member"),
-            profile=params.text("profile"),
+            given(params, "member"),
+            profile=given(params, "profile"),
             overrides=None if overrides is None else overrides.values,
         )
         await flush(client, hosted)
@@ -246,25 +252,25 @@ class _Team:
 
     async def retire(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        await hosted.mob.retire(params.text("member"))
+        await hosted.mob.retire(given(params, "member"))
         await flush(client, hosted)
         return {}
 
     async def respawn(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        handle = await hosted.mob.respawn(params.text("member"))
+        handle = await hosted.mob.respawn(given(params, "member"))
         await flush(client, hosted)
         return {"generation": handle.generation}
 
     async def wire(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        await hosted.mob.wire(params.text("from"), params.text("to"), *_vias(params))
+        await hosted.mob.wire(given(params, "from"), given(params, "to"), *_vias(params))
         await flush(client, hosted)
         return {}
 
     async def unwire(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        await hosted.mob.unwire(params.text("from"), params.text("to"), *_vias(params))
+        await hosted.mob.unwire(given(params, "from"), given(params, "to"), *_vias(params))
         await flush(client, hosted)
         return {}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mob.definition.catalogue import capabilities_for
 from mob.errors import MemberNotRunning
 from mob.history.codec import as_json
 from mob.history.items import Turn
@@ -24,20 +23,18 @@ def described(hosted: HostedMob, mob: Mob) -> JSON:
 
 def mob_facts(mob: Mob) -> JSON:
     """What changes about the mob as a whole: `state floor usage routes`."""
-    routes = [{"from": route.origin, "to": route.to, "via": list(route.via)} for route in mob.definition.routes]
+    routes = [{"from": route.origin, "to": route.to, "via": list(route.via)} for route in mob.routes]
     return {"state": mob.state, "floor": mob.floor, "usage": usage_json(mob.usage), "routes": routes}
 
 
-def member_facts(hosted: HostedMob, mob: Mob, handle: MemberHandle) -> JSON:
+def member_facts(hosted: HostedMob, handle: MemberHandle) -> JSON:
     """What changes about one member, its history apart: `generation state session_id profile model usage`."""
-    definition = mob.definition
-    profile = definition.profile_of(handle.identity)
     return {
         "generation": handle.generation,
         "state": handle.state,
         "session_id": hosted.session_id(handle.identity),
-        "profile": definition.members[handle.identity].profile,
-        "model": as_json(capabilities_for(profile, definition)),
+        "profile": handle.profile_name,
+        "model": as_json(handle.model),
         "usage": usage_json(usage_of_member(handle)),
     }
 

@@ -103,7 +103,7 @@ class Feed:
         handles = self._mob.members
         members = {identity: handles[identity] for identity in identities if identity in handles}
         for identity, handle in members.items():
-            known = member_facts(self.hosted, self._mob, handle)
+            known = member_facts(self.hosted, handle)
             if known != self._members.get(identity):
                 self._members[identity] = part.setdefault("members", {})[identity] = known
         size = len(json.dumps(part)) if part else 0
