@@ -1,7 +1,7 @@
 """mob/*: saying something to a member, and reading what was said.
 
     member_send, queue     it waits its turn in the member's mailbox; the answer is in the history and on the streams
-    member_send, steer     the same, and what the member says now is cut, so that its turn comes at once
+    member_send, steer     the same, and the turn that the member is in is cut, so that those that wait come sooner
 
 `member_send` returns when the message is taken, never when it is answered. Under an idempotency key the same content is
 taken once, however often it is sent: a client that lost its answer sends again (of the last 256 keys of each member).
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mob.errors import DuplicateRequest
+from mob.errors import CapabilityUnavailable, DuplicateRequest
 from mob.history.items import Cause
 from mob.server.hosted import HostedMob
 from mob.server.realm import SessionRef
@@ -67,6 +67,8 @@ class Talk:
             if before.content != said:
                 raise DuplicateRequest(f"the key {key!r} was used for another message; a new one needs a new key")
             return before.told
+        if said.images and "image" not in handle.model.input_modalities:
+            raise CapabilityUnavailable(f"{handle.model.id} does not take pictures", field="content")
         letter = self._put(handle, said)
         told: JSON = {
             "mob_id": hosted.mob_id,

@@ -104,6 +104,38 @@ async def play(drawn):
         assert trio.lowlevel.current_statistics().tasks_living == before
 
 
+async def hang_up(asked, after):
+    """Ask all of this at once and hang up after a while; then another client finds everything in order."""
+    async with open_door() as (realm, methods):
+        await trio.testing.wait_all_tasks_blocked()
+        before = trio.lowlevel.current_statistics().tasks_living
+        async with open_peer(realm, methods) as peer:
+            await peer("mob/create", definition=CREW)
+            await spawn(peer, "ann")
+            async with trio.open_nursery() as nursery:
+                for method in asked:
+                    nursery.start_soon(answered, peer, method, GOOD[method])
+                await trio.sleep(after)
+                nursery.cancel_scope.cancel()
+        async with open_peer(realm, methods) as peer:
+            await peer("mob/lifecycle", mob_id="crew", action="resume")
+            await peer("mob/ensure_member", mob_id="crew", spec={"profile": "host", "agent_identity": "eve"})
+            assert (await peer("mob/turn_start", mob_id="crew", agent_identity="eve", prompt="Hi"))[
+                "text"
+            ] == "Welcome!"
+            told = {row["agent_identity"] for row in (await peer("mob/members", mob_id="crew"))["members"]}
+            assert told == {name for name, each in realm.mob("crew").mob.members.items() if each.state != "retired"}
+            await peer("mob/destroy", mob_id="crew")
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.sampled_from(sorted(GOOD)), min_size=1, max_size=6), st.sampled_from([0, 0.01, 0.2, 1, 3]))
+def test_law_24_a_client_that_goes_at_any_moment_leaves_the_mob_whole(asked, after):
+    trio.run(hang_up, asked, after, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(calls(), max_size=6))
 def test_law_26_and_24_whatever_is_asked_is_answered_and_the_mob_goes_on(drawn):

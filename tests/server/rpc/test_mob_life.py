@@ -144,6 +144,17 @@ async def test_saying_nothing_is_refused(autojump_clock, content):
         assert "content" in error.message
 
 
+async def test_a_picture_for_who_cannot_see_is_refused_before_it_is_taken(autojump_clock):
+    picture = {"type": "image", "media_type": "image/png", "source": "inline", "data": "iVBORw0KGgo="}
+    definition = {**CREW, "profiles": {**CREW["profiles"], "blind": {"model": "x", "provider": "ollama"}}}
+    async with open_crew(definition=definition) as (realm, peer):
+        await spawn(peer, "ann", profile="blind")
+        error = await refused(peer, "mob/member_send", mob_id="crew", agent_identity="ann", content=[picture])
+        assert error.code == "CAPABILITY_UNAVAILABLE"
+        await realm.mob("crew").mob.wait_quiet()
+        assert realm.mob("crew").member("ann").history() == ()
+
+
 async def test_retired_members_are_off_the_roll_and_keep_their_history(autojump_clock):
     async with open_crew() as (realm, peer):
         await spawn(peer, "ann")
