@@ -32,6 +32,7 @@ from mob.providers.openai_realtime import (
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
 from mob.server.gateway.holder import Holder
+from mob.server.gateway.speaker import SpeakerGone
 from mob.server.limits import DoorLimits
 from mob.values import ToolSchema
 
@@ -74,15 +75,18 @@ class Connection:
     async def serve(self, holder: Holder) -> None:
         """Talk until either side ends it; then say why, and close."""
         self._holder = holder
-        with self._scope:
-            try:
+        try:
+            with self._scope:
                 async with trio.open_nursery() as nursery:
                     await self._talk(nursery)
                     nursery.cancel_scope.cancel()
-            finally:
-                with trio.CancelScope(shield=True):
-                    await self._tools.take_back()
-        await self._say_farewell()
+        except Exception:
+            self._farewell = Farewell(1011, "internal_error", "The server failed; its log says why.")
+            raise
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._tools.take_back()
+                await self._say_farewell()
 
     async def refuse(self, code: str, message: str) -> None:
         """It does not come to a conversation."""
@@ -94,8 +98,7 @@ class Connection:
         if farewell.code is not None:
             self._server.error(farewell.code, farewell.message, kind=farewell.kind)
         self._client.flush()
-        with trio.CancelScope(shield=True):
-            await self._transport.aclose(farewell.close_code, farewell.reason)
+        await self._transport.aclose(farewell.close_code, farewell.reason)
 
     async def _talk(self, nursery: trio.Nursery) -> None:
         try:
@@ -111,7 +114,8 @@ class Connection:
 
     def member_gone(self, error: MobError) -> None:
         """Whom the client talked with can be talked with no more."""
-        self._leave(Farewell(1011, error.code, error.message))
+        word = error.word if isinstance(error, SpeakerGone) else error.code
+        self._leave(Farewell(1011, word, error.message))
 
     def _leave(self, farewell: Farewell) -> None:
         """End it; the first reason counts."""

@@ -87,17 +87,22 @@ class LiveSpeaker:
             self._live, self._nursery = channel, nursery
             nursery.start_soon(self._cut_in_time)
             task_status.started()
-            last = ""
+            why, word = "closed", "member_gone"
             async for event in channel:
-                if isinstance(event, live.Disconnected) and event.final:
-                    last = event.reason
+                match event:
+                    case live.ChannelError(recovery="fatal", code=code, message=message):
+                        why, word = message, code
+                    case live.TurnCommitted():  # whatever it was, the channel went on
+                        why, word = "closed", "member_gone"
+                    case live.Disconnected(final=True, reason=reason) if word == "member_gone":
+                        why = reason
                 try:
                     await self._hear(event)
                 except MobError as error:
                     self._server.error(error.code, error.message)
                 self._client.flush()
             nursery.cancel_scope.cancel()
-        raise SpeakerGone(f"{self.ability.identity}'s channel has ended: {last}", word=last)
+        raise SpeakerGone(f"{self.ability.identity}'s channel has ended: {why}", word=word)
 
     @property
     def member(self) -> MemberHandle:

@@ -18,7 +18,7 @@ from mob.team.handles import MemberHandle
 
 
 class SpeakerGone(MobError):
-    """The member cannot be talked with any more. `word` is for the client: what happened, in one word."""
+    """The member cannot be talked with any more. `word` is the error's code for the client: what ended it, if known."""
 
     code = "member_gone"
 

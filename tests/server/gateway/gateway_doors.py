@@ -246,10 +246,13 @@ async def dialled(
     headers: dict[str, str] | None = None,
     subprotocols: Sequence[str] = (),
     query: str = "",
+    server_nursery: trio.Nursery | None = None,
+    narrow: bool = False,
 ) -> AsyncIterator[Wire]:
-    """Connect over memory streams. `greet`: read `session.created`."""
-    client, server = trio.testing.memory_stream_pair()
-    doors.nursery.start_soon(doors.front.serve_stream, server)
+    """Connect over memory streams. `greet`: read `session.created`. `narrow`: what is not read is not taken."""
+    pair = trio.testing.lockstep_stream_pair if narrow else trio.testing.memory_stream_pair
+    client, server = pair()
+    (server_nursery or doors.nursery).start_soon(doors.front.serve_stream, server)
     url = f"ws://127.0.0.1/v1/realtime?model={model}{query}"
     transport = await open_websocket(client, url, headers=headers or {}, subprotocols=subprotocols)
     async with trio.open_nursery() as nursery:
