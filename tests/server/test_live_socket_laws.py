@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings, strategies as st
-from live_sockets import FULL, PLAIN, attached, definition, open_channel, open_door, query_of, started
+from live_sockets import FULL, attached, definition, open_channel, open_door, query_of, started
 
 from mob.definition.model import RehearsalRule
 from mob.live.events import AudioDelta, ToolCall, ToolFinished
