@@ -52,6 +52,9 @@ class ToolPeer(Peer):
                 answer = {"jsonrpc": "2.0", "id": message["id"], "result": result}
                 self.nursery.start_soon(self.send, answer)
             return
+        if "id" in message and message["id"] is None:
+            self.told.append(("refused", message["error"]))
+            return
         super()._take(message)
 
     async def run(self):
