@@ -29,7 +29,7 @@ from attrs import define, field, frozen
 from mob.errors import MailboxFull, MemberFailed, MobError, RequestInvalid, TurnTimedOut
 from mob.ids import Ids
 from mob.providers.openai_chat.server import ChatToolCall
-from mob.server.asking import Statement, ask_aloud
+from mob.server.asking import Statement, ask_aloud, check_images
 from mob.server.chat_request import untold
 from mob.server.limits import DoorLimits
 from mob.server.realm import SessionRef
@@ -213,8 +213,11 @@ class ChatTurns:
         return sum(map(len, self._turns.values()))
 
     def begin(self, ref: SessionRef, said: Statement, tools: Sequence[ToolSchema]) -> ChatTurn:
-        """Say this to the member, in its turn. MailboxFull: too many wait. SessionIdle, MemberNotRunning."""
-        _ = ref.member  # refuses a member that cannot be asked at all
+        """Say this to the member, in its turn.
+
+        MailboxFull: too many wait. RequestInvalid: pictures for a blind model. SessionIdle, MemberNotRunning.
+        """
+        check_images(ref.member, said.images, field_name="messages")
         waiting = self._turns.setdefault(ref.session_id, [])
         most = ref.hosted.definition.limits.max_mailbox
         if len(waiting) > most:

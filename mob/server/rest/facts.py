@@ -42,7 +42,7 @@ def session_json(ref: SessionRef) -> JSON:
     hosted, identity = ref.hosted, ref.identity
     body: JSON = {"session_id": ref.session_id, "mob": None if ref.stand_alone else hosted.mob_id, "member": identity}
     if hosted.running and identity in hosted.mob.members:
-        return body | member_facts(hosted, hosted.mob, hosted.member(identity))
+        return body | member_facts(hosted, hosted.member(identity))
     profile = hosted.definition.profile_of(identity)
     return body | {
         "state": hosted.state if hosted.began else "idle",

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings, strategies as st
 from rest_doors import Doors, Got, Http, ask, desk, open_doors
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from mob.definition.catalogue import lookup
 from mob.history.items import Cause, Note
 from mob.providers.openai_chat.sse import SseDecoder
 from mob.rehearsal.faults import Fault
@@ -140,6 +141,19 @@ async def test_pictures_come_as_data(autojump_clock, url):
         content = [{"type": "image_url", "image_url": {"url": url}}]
         refused = await ask(doors, "POST", CHAT, {**said(""), "messages": [{"role": "user", "content": content}]})
         assert (refused.status, refused.json["error"]["param"]) == (400, "messages")
+
+
+async def test_a_blind_member_is_shown_nothing(autojump_clock):
+    definition = desk()
+    blind = evolve(lookup("gpt-5.6-terra"), input_modalities=("text",))
+    async with open_doors(evolve(definition, models={"gpt-5.6-terra": blind})) as doors:
+        picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aaaa"}}
+        refused = await ask(doors, "POST", CHAT, {**said(""), "messages": [{"role": "user", "content": [picture]}]})
+        assert (refused.status, refused.json["error"]["param"]) == (400, "messages")
+        images = {"images": [{"mime": "image/png", "data": "aaaa"}]}
+        refused = await ask(doors, "POST", "/mobs/front-desk/members/menu/turns", images)
+        assert (refused.status, refused.json["error"]["param"]) == (400, "images")
+        assert menu(doors).history() == ()
 
 
 # -- when it fails -----------------------------------------------------------------------------------------------------

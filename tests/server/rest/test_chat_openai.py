@@ -207,3 +207,20 @@ async def test_client_secrets_are_made_with_a_session_and_a_lifetime():
         assert payload["instructions"] == "Be brief."
         with pytest.raises(TokenRefused):
             doors.realm.tokens.peek(secrets[0], "realtime", now=trio.current_time() + 31)
+
+
+async def test_a_client_that_closes_its_stream_interrupts_the_member():
+    async with open_doors() as doors:
+
+        async def scenario(client: AsyncOpenAI) -> None:
+            said = [{"role": "user", "content": RISOTTO}]
+            stream = await client.chat.completions.create(model="menu", messages=said, stream=True)
+            async for chunk in stream:
+                if chunk.choices and chunk.choices[0].delta.content:
+                    break
+            await stream.close()
+
+        await play(doors, scenario)
+        await doors.realm.mob("front-desk").mob.wait_quiet()
+        (turn,) = doors.realm.mob("front-desk").member("menu").history()
+        assert turn.status == "interrupted"

@@ -40,9 +40,7 @@ def try_everything(url: str, known: dict[str, str], mode: GenerationMode) -> int
         count += 1
         excluded = [positive_data_acceptance] if operation.path in FREE else []
         names = {name: value for name, value in known.items() if f"{{{name}}}" in operation.path}
-        for path_parameters in (names, None):
-            if path_parameters and operation.path.endswith(ENDLESS):
-                continue
+        for path_parameters in (names, None) if names and not operation.path.endswith(ENDLESS) else (None,):
             try_one(operation.as_strategy(generation_mode=mode, path_parameters=path_parameters), excluded)
     return count
 
