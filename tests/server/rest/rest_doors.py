@@ -19,6 +19,7 @@ from mob.definition.model import MobDefinition
 from mob.rehearsal.faults import Fault
 from mob.server.auth import Gatekeeper
 from mob.server.front import Front
+from mob.server.gateway.door import gateway_sockets
 from mob.server.limits import DoorLimits
 from mob.server.realm import Realm, RealmSettings, open_realm
 from mob.server.rest.door import rest_routes
@@ -57,9 +58,11 @@ async def open_doors(
             hosted = realm.add_mob(definition)
             if start:
                 await hosted.start()
+        keeper = gatekeeper or Gatekeeper()
         async with trio.open_nursery() as nursery:
-            table = Table(rest_routes(realm, nursery=nursery, table=lambda: table, front=lambda: front))
-            front = Front(table, gatekeeper or Gatekeeper(), bounds)
+            routes = rest_routes(realm, nursery=nursery, table=lambda: table, front=lambda: front)
+            table = Table(routes, gateway_sockets(realm, keeper))
+            front = Front(table, keeper, bounds)
             yield Doors(realm, front, nursery, table.routes)
             nursery.cancel_scope.cancel()
 

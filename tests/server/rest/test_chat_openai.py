@@ -224,3 +224,23 @@ async def test_a_client_that_closes_its_stream_interrupts_the_member():
         await doors.realm.mob("front-desk").mob.wait_quiet()
         (turn,) = doors.realm.mob("front-desk").member("menu").history()
         assert turn.status == "interrupted"
+
+
+async def test_a_client_secret_opens_realtime_sessions_and_nothing_else():
+    async with open_doors(gatekeeper=Gatekeeper(SECRET)) as doors:
+
+        async def scenario(client: AsyncOpenAI) -> None:
+            session = {"type": "realtime", "output_modalities": ["text"]}
+            secret = (await client.realtime.client_secrets.create(session=session)).value
+            browser = client.with_options(api_key=secret)
+            with pytest.raises(openai.AuthenticationError):
+                await browser.chat.completions.create(model="menu", messages=[{"role": "user", "content": RISOTTO}])
+            with pytest.raises(openai.AuthenticationError):
+                await browser.realtime.client_secrets.create()
+            for _ in range(2):  # until it expires, as often as its holder likes
+                async with browser.realtime.connect(model="host") as connection:
+                    event = await connection.recv()
+                    assert event.type == "session.created"
+                    assert event.session.output_modalities == ["text"]
+
+        await play(doors, scenario, key=SECRET)
