@@ -61,7 +61,7 @@ async def _serve(
 ) -> None:
     async with open_realm(realm_settings(arguments, files.name), files=files) as realm:
         for definition in definitions:
-            await realm.add_mob(definition).start()
+            await (await realm.add_team(definition)).start()
         await serve_realm(realm, settings, _say_ready)
 
 

@@ -133,6 +133,19 @@ class Realm:
         self._mobs[new] = hosted
         return hosted
 
+    async def add_team(self, definition: MobDefinition) -> HostedMob:
+        """The mob of a team file, not started: it goes on with the run that an earlier server of this realm began.
+
+        MobExists, DoorFull, StoreError.
+        """
+        before = self.files.records.get(definition.id)
+        hosted = self.add_mob(definition)
+        if before is not None and before.document is None:
+            hosted.run_id, hosted.created_at = before.run_id, before.created_at
+            hosted.began = any(run.run_id == before.run_id for run in await self.store.runs())
+        await self.keep(hosted)
+        return hosted
+
     def mob(self, mob_id: str) -> HostedMob:
         """The mob of this id. MobUnknown names those that there are."""
         hosted = self._mobs.get(mob_id)

@@ -23,9 +23,11 @@ import trio
 from attrs import asdict, field, frozen
 
 from mob.clock import is_virtual_time
-from mob.errors import StoreCorrupt, StoreError, UsageError
+from mob.errors import RequestInvalid, StoreCorrupt, StoreError, UsageError
+from mob.history import codec
 from mob.ids import Ids
-from mob.server.config import Layer, RealmConfig
+from mob.jsontext import read_json
+from mob.server.config import Layer, RealmConfig, check_head
 from mob.store.memory import MemoryStore
 from mob.store.port import Store
 from mob.store.sqlite import SqliteStore
@@ -79,8 +81,16 @@ class RealmFiles:
 
     async def put(self, record: MobRecord) -> None:
         """Keep this record, instead of the one of the same mob. StoreError."""
+        before = self.records.get(record.mob_id)
         self.records[record.mob_id] = record
-        await self._save_records()
+        try:
+            await self._save_records()
+        except StoreError:
+            if before is None:
+                self.records.pop(record.mob_id, None)
+            else:
+                self.records[record.mob_id] = before
+            raise
 
     async def forget(self, mob_id: str) -> None:
         """Keep it no longer; its log stays. StoreError."""
@@ -110,20 +120,23 @@ class RealmFiles:
         if body is None:
             return {}, 0
         head, generation = body.get("config"), body.get("generation")
-        if not isinstance(head, dict) or not isinstance(generation, int):
+        if not isinstance(head, dict) or type(generation) is not int or generation < 0:
             raise StoreCorrupt(
                 f"{self.directory}/{_CONFIG_FILE} is not what mob wrote: `config` or `generation` is wrong"
             )
+        try:
+            check_head(head)
+        except RequestInvalid as error:
+            raise StoreCorrupt(f"{self.directory}/{_CONFIG_FILE} is not what mob wrote: {error.message}") from None
         return head, generation
 
     def _read_records(self) -> None:
         body = None if self.directory is None else _read(self.directory / _REALM_FILE)
-        for number, entry in enumerate((body or {}).get("records", ())):
-            try:
-                record = MobRecord(**entry)
-            except TypeError:
-                raise StoreCorrupt(f"{self.directory}/{_REALM_FILE}: record {number} is not what mob wrote") from None
-            self.records[record.mob_id] = record
+        try:
+            records = codec.from_json((body or {}).get("records", []), tuple[MobRecord, ...], where="records")
+        except ValueError as error:
+            raise StoreCorrupt(f"{self.directory}/{_REALM_FILE} is not what mob wrote: {error}") from None
+        self.records = {record.mob_id: record for record in records}
 
 
 def find_realm(
@@ -164,12 +177,12 @@ def _shown(record: MobRecord) -> JSON:
 
 def _read(path: Path) -> JSON | None:
     try:
-        body = json.loads(path.read_bytes())
+        body = read_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StoreCorrupt(f"{path} is not JSON ({error}); it was damaged, or is not mob's") from error
     if not isinstance(body, dict) or body.get("format") != _FORMAT:
         raise StoreCorrupt(f"{path} is not of a format that this mob knows")

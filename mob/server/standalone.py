@@ -16,6 +16,7 @@ from mob.definition.keys_models import REALTIME_WIRES
 from mob.definition.model import Budget, Limits, Member, MobDefinition, ModelCapabilities, Profile
 from mob.definition.names import nearest
 from mob.errors import RequestInvalid
+from mob.history import codec
 
 AGENT = "agent"
 """The one member of a stand-alone session's hidden mob."""
@@ -72,10 +73,10 @@ class SessionSpec:
 def spec_of(document: Mapping[str, Any]) -> SessionSpec:
     """The session that was kept. RequestInvalid for one that is none."""
     try:
-        spec = SessionSpec(**document)
-        check_spec(spec)
-    except TypeError:
-        raise RequestInvalid("this is not what a session is kept as", field="document") from None
+        spec: SessionSpec = codec.from_json(document, SessionSpec, where="document")
+    except ValueError as error:
+        raise RequestInvalid(f"this is not what a session is kept as: {error}", field="document") from None
+    check_spec(spec)
     return spec
 
 
@@ -83,13 +84,13 @@ def check_spec(spec: SessionSpec) -> None:
     """RequestInvalid for a model or a provider that nobody knows."""
     if spec.provider is not None and spec.provider not in providers():
         raise RequestInvalid(
-            f"{spec.provider!r} is no provider that mob knows{_hint(spec.provider, providers())}; "
+            f"{spec.provider!r:.220} is no provider that mob knows{_hint(spec.provider, providers())}; "
             f"it knows {', '.join(providers())}",
             field="provider",
         )
     if spec.provider is None and spec.model not in catalogue():
         raise RequestInvalid(
-            f"{spec.model!r} is not in the model catalogue{_hint(spec.model, catalogue())}; "
+            f"{spec.model!r:.220} is not in the model catalogue{_hint(spec.model, catalogue())}; "
             "`models/catalog` lists it, and with `provider` any model of that provider can be named",
             field="model",
         )
