@@ -61,8 +61,8 @@ class ToolPolicy(Protocol):
 class Context:
     """One channel's shared state. `now` is seconds on the run's clock, `wall_offset` what makes it unix time.
 
-    `epoch` is that of the connection whose events count; `ready` says that frames may be sent to it; `voiced_epoch` is
-    the last in which the member has spoken.
+    `epoch` is that of the connection whose events count; `seeded` says that it was told the log, or is being told;
+    `ready` that it has it, and frames may be sent to it; `voiced_epoch` is the last in which the member has spoken.
     """
 
     channel_id: str
@@ -76,6 +76,7 @@ class Context:
     config: SessionConfig = field(factory=SessionConfig)
     now: float = 0.0
     epoch: int = 0
+    seeded: bool = False
     ready: bool = False
     voiced_epoch: int = 0
     out: list[Effect] = field(factory=list)

@@ -346,6 +346,9 @@ class Conversation:
     def _commit(self, turn: LiveTurn) -> None:
         turn.playback.advance(self.context.now)
         self.line.remove(turn)
+        if self.context.seeded and not self.line.closing:
+            # A turn that ends while a connection is being seeded is neither there nor in the seed.
+            self._put(turn)
         self.calls.committed(turn)
         self.transcripts.committed(turn)
         self.committing[turn.turn_id] = None

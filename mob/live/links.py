@@ -131,7 +131,7 @@ class Links:
         """From now on this link's events are the ones that count."""
         self.link = link
         self._context.epoch = link.epoch
-        self._context.ready = False
+        self._context.ready = self._context.seeded = False
 
     def _dial(self) -> Link:
         self._epochs += 1
@@ -191,7 +191,7 @@ class Links:
         """Ask for the seed of the link in use, once it is greeted and every answered turn is in the log."""
         link = self.link
         if self.state == "seeding" and link is not None and settled and not link.seed_asked:
-            link.seed_asked = True
+            link.seed_asked = self._context.seeded = True
             self._context.emit(NeedSeed(link.epoch, self._context.seed_max_chars))
 
     def seed(self, epoch: int, seed: Seed) -> None:
@@ -306,6 +306,7 @@ class Links:
         tries_left = (context.limits.max_reopens if context.counts["opened"] else 1) - self.tries
         context.emit(HangUp(epoch, "lost"))
         self.link = None
+        context.seeded = False
         if error.recovery == "fatal" or tries_left <= 0:
             self.end(error.provider_code or error.code, error.message, error)
         else:

@@ -21,6 +21,7 @@ from mob.live.ports import Prompt
 from mob.live.reducer import TurnReducer
 from mob.live.responses import MOVES, Responses
 from mob.live.seeding import Seeding, item_commands
+from mob.live.user import UserTurns
 from mob.providers import commands as say, events as wire
 
 LAW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -425,6 +426,78 @@ def test_law_09_the_table_of_moves_has_one_way_out_of_every_state():
         assert any(after != state for (before, _), after in MOVES.items() if before == state)
 
 
+def check_law_09_held(script, replies, *, manual) -> None:
+    """Without `auto_respond` nothing is asked for until `respond`; then all that was said is one turn, whole."""
+    bench = LawBench(auto_respond=False, manual=manual)
+    bench.replies = list(replies)
+    sent = 0
+    for step in script:
+        if bench.machine.state == "closed":
+            return
+        if step[0] not in ("respond", "manner", "prompt", "inject"):
+            before = len(bench.refused)
+            bench.act(step)
+            sent += step[0] == "text" and len(bench.refused) == before
+        assert bench.creates == 0
+        assert bench.log == []
+    bench.settle()
+    said = [item for turn in bench.log for item in turn.items if isinstance(item, UserMessage)]
+    assert len([item for item in said if item.text == "hello there"]) == sent
+    assert bench.overlaps == 0
+
+
+@LAW
+@given(CONVERSATIONS, st.booleans())
+def test_law_09_without_auto_respond_nothing_is_asked_for_until_respond(conversation, manual):
+    check_law_09_held(*conversation, manual=manual)
+
+
+HELD = [("text",), ("speak", 500), ("drop",), ("wait", 3.0), ("words",), ("text", "text")]
+
+
+def test_law_09_mutant_answering_what_is_held_is_caught(monkeypatch):
+    assert not broken(check_law_09_held_vad, HELD, [])
+
+    def said(self, turn):
+        self._line.release(turn)
+        turn.wants("answer")
+
+    monkeypatch.setattr(UserTurns, "_said", said)
+    assert broken(check_law_09_held_vad, HELD, [])
+
+
+def test_law_09_mutant_forgetting_what_is_held_with_its_connection_is_caught(monkeypatch):
+    original = Conversation.disconnected
+
+    def disconnected(self):
+        original(self)
+        self.line.held = None
+
+    monkeypatch.setattr(Conversation, "disconnected", disconnected)
+    assert broken(check_law_09_held_vad, HELD, [])
+
+
+def check_law_09_held_vad(script, replies) -> None:
+    check_law_09_held(script, replies, manual=False)
+
+
+@LAW
+@given(CONVERSATIONS)
+def test_without_barge_in_a_sound_cuts_nothing(conversation):
+    script, replies = conversation
+    bench = LawBench(barge_in=False)
+    bench.replies = list(replies)
+    for step in script:
+        if bench.machine.state == "closed":
+            break
+        before = len(bench.told(events.Interrupted))
+        if step[0] != "manner":
+            bench.act(step)
+        if step[0] == "noise":
+            assert len(bench.told(events.Interrupted)) == before
+    bench.settle()
+
+
 # -- law 10 --------------------------------------------------------------------------------------------------------
 
 
@@ -665,8 +738,12 @@ def check_law_15(script, replies, confirm) -> None:
             assert event.continuity == "transcript_only"
 
 
+ENDS_WHILE_SEEDING = [("text",), ("text",), ("drop",), ("drop",), ("wait", 25.0), ("drop",)]
+
+
 @LAW
 @given(CONVERSATIONS, st.booleans())
+@example((ENDS_WHILE_SEEDING, []), False)
 def test_law_15_a_new_connection_is_told_the_log(conversation, confirm):
     check_law_15(*conversation, confirm)
 
