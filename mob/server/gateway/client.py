@@ -9,9 +9,12 @@ from mob.providers.openai_realtime import RealtimeServer, ResponseWriter
 from mob.providers.openai_realtime.outbox import AUDIO_OPENING
 from mob.server.gateway.g711 import inwards, outwards
 
+_AHEAD_BYTES = 256 * 1024
+"""About four seconds of sound, as it goes over the wire."""
+
 
 class Client:
-    """What speakers write to. Nothing here waits: what the socket does not take, the transport keeps within bounds."""
+    """What speakers write to. What the socket does not take, the transport keeps within bounds."""
 
     def __init__(self, server: RealtimeServer, transport: Transport) -> None:
         self.server = server
@@ -42,3 +45,9 @@ class Client:
         with suppress(TransportClosed):  # the reader is told of it, and ends the connection
             for frame in self.server.data_to_send():
                 self._transport.send_nowait(frame, audio=frame.startswith(AUDIO_OPENING))
+
+    async def room(self) -> None:
+        """Wait while much sound is on its way: the rest stays where its loss is counted, if it comes to that."""
+        if self._transport.busy and self._transport.statistics().audio_bytes_waiting > _AHEAD_BYTES:
+            with suppress(TransportClosed):
+                await self._transport.wait_sent()

@@ -101,6 +101,8 @@ class LiveSpeaker:
                 except MobError as error:
                     self._server.error(error.code, error.message)
                 self._client.flush()
+                if isinstance(event, live.AudioDelta):
+                    await self._client.room()
             nursery.cancel_scope.cancel()
         raise SpeakerGone(f"{self.ability.identity}'s channel has ended: {why}", word=word)
 

@@ -115,5 +115,6 @@ class Reading:
                 case Sound(sound, ms):
                     self._client.speak(self._response, sound)
                     self._client.flush()
+                    await self._client.room()
                     await trio.sleep(ms / 1000 / _PACE)
         self._client.flush()

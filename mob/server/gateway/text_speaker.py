@@ -82,6 +82,7 @@ class TextSpeaker:
         self._asking: _Asking | None = None
         self._handed: Reading | None = None
         self._instructed = ""
+        self._later = False
         self._nursery: trio.Nursery
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -211,8 +212,13 @@ class TextSpeaker:
                 self._server.speech_stopped(end_ms)
                 committed = self._server.commit_input()
                 understood = committed is not None and self._understand(committed)
-                if understood and self._server.session.create_response and self._server.busy_with is None:
-                    self._ask(None)
+                self._later = understood and self._server.session.create_response
+                self._ask_if_due()
+
+    def _ask_if_due(self) -> None:
+        """Answer what turn detection made a turn of, as soon as nothing else is being answered."""
+        if self._later and self._server.busy_with is None:
+            self._ask(None)
 
     def _understand(self, committed: InputCommitted) -> bool:
         """Put what was spoken among what was said. Whether it was understood."""
@@ -233,6 +239,7 @@ class TextSpeaker:
     # -- answers ---------------------------------------------------------------------------------------------------
 
     def _ask(self, params: ResponseParams | None) -> None:
+        self._later = False
         writer = self._server.start_response(params)
         reading = Reading(self._client, self._voice, self._begin)
         reading.writer = writer
@@ -272,6 +279,7 @@ class TextSpeaker:
             _finish(reading.writer, outcome)
         elif isinstance(outcome, MobError):
             self._server.error(outcome.code, outcome.message)
+        self._ask_if_due()
         self._client.flush()
 
     async def _outcome(self, said: Statement, asking: _Asking) -> Answer | MobError:

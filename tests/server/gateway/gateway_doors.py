@@ -29,6 +29,7 @@ from mob.server.front import Front
 from mob.server.gateway.door import gateway_sockets
 from mob.server.limits import DoorLimits
 from mob.server.realm import Realm, RealmSettings, open_realm
+from mob.server.rest.openai import openai_routes
 from mob.server.routes import Table
 from mob.store.memory import MemoryStore
 from mob.values import TurnDetection
@@ -73,6 +74,7 @@ async def open_doors(
     faults: Sequence[Fault] = (),
     seed: int | None = 1,
     start: bool = True,
+    rest: bool = False,
 ) -> AsyncIterator[Doors]:
     """A rehearsed realm with these mobs (one of one host, when none is named), and the gateway before it."""
     bounds = limits or DoorLimits()
@@ -84,7 +86,8 @@ async def open_doors(
                 await hosted.start()
         async with trio.open_nursery() as nursery:
             gate = gatekeeper or Gatekeeper()
-            front = Front(Table(sockets=gateway_sockets(realm, gate)), gate, bounds)
+            routes = openai_routes(realm) if rest else ()
+            front = Front(Table(routes, gateway_sockets(realm, gate)), gate, bounds)
             yield Doors(realm, front, nursery)
             nursery.cancel_scope.cancel()
 

@@ -161,3 +161,17 @@ async def test_what_another_member_asks_is_not_heard(autojump_clock):
             response = await wire.ask("When are you open?")
         assert response["output"][0]["content"][0]["text"] == OPEN
         assert len(doors.history()) == 2
+
+
+@pytest.mark.parametrize("model", [MENU, "gpt-realtime-2"])
+async def test_speech_in_the_middle_of_a_written_answer_is_answered_after_it(autojump_clock, model):
+    async with open_doors(alone(model)) as doors, dialled(doors) as wire:
+        await wire.session(output_modalities=["text"])
+        wire.type("Tell me about yourself.")
+        wire.send("response.create")
+        await wire.until("response.output_text.delta")
+        wire.say("Where can I park?")
+        await wire.until("response.done", 2)
+        assert [event["response"]["status"] for event in wire.of("response.done")] == ["completed", "completed"]
+        await wire.settle()
+        assert [turn.user_text for turn in doors.history()] == ["Tell me about yourself.", "Where can I park?"]
