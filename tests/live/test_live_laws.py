@@ -23,6 +23,7 @@ from mob.live.responses import MOVES, Responses
 from mob.live.seeding import Seeding, item_commands
 from mob.live.user import UserTurns
 from mob.providers import commands as say, events as wire
+from mob.values import TurnDetection
 
 LAW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
@@ -591,6 +592,8 @@ REFUSABLE = st.one_of(
     st.builds(inputs.Truncate, st.just("nobody"), st.integers()),
     st.just(inputs.GiveToolResult("nobody", "x")),
     st.just(inputs.Refresh(model="another")),
+    st.just(inputs.Refresh(output="text", turn_detection=TurnDetection("semantic_vad"))),
+    st.just(inputs.SendText("hi", item_id="too long for any provider that we know of")),
 )
 
 
