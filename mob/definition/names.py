@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable
 
@@ -17,6 +18,8 @@ MAX_MEMBER_NAME = MAX_TOOL_NAME - max(len(prefix) for prefix in ROUTE_PREFIXES.v
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TOOL = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_GUESS = 64
+_MOST_GUESSED = 300
+"""Comparing words is slow: of more names than that the first are looked at."""
 
 
 def name_fault(kind: str, name: str) -> str | None:
@@ -45,6 +48,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that the author probably meant, or None."""
     if len(word) > _LONGEST_GUESS:
         return None
-    by_form = {alike(name): name for name in known}
+    by_form = {alike(name): name for name in itertools.islice(known, _MOST_GUESSED)}
     matches = difflib.get_close_matches(alike(word), by_form, n=1, cutoff=0.7)
     return by_form[matches[0]] if matches else None

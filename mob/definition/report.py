@@ -14,6 +14,8 @@ from mob.definition.positions import Path, Positions
 
 MAX_FINDINGS = 200
 """How many findings are shown; a hostile file must not cost more than it is worth."""
+_LONGEST_MESSAGE = 1000
+_LONGEST_PART = 80
 
 
 @frozen(slots=True)
@@ -69,7 +71,8 @@ class Report:
     ) -> None:
         if code not in CODES:
             raise AssertionError(f"{code} is not in the list of codes")
-        self.entries.append(_Entry(severity, code, message, path, word, tuple(known)))
+        shown = message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"
+        self.entries.append(_Entry(severity, code, shown, path, word, tuple(known)))
 
 
 def _finding(entry: _Entry, line: int, column: int) -> Finding:
@@ -84,13 +87,13 @@ def dotted(path: Path) -> str:
         if isinstance(part, int):
             out += f"[{part}]"
             continue
-        plain = re.fullmatch(r"[A-Za-z0-9_-]+", part)
+        plain = len(part) <= _LONGEST_PART and re.fullmatch(r"[A-Za-z0-9_-]+", part)
         out += ("." if out else "") + (part if plain else f'"{_escaped(part)}"')
     return out
 
 
 def _escaped(part: str) -> str:
-    shown = part if len(part) <= 80 else part[:80] + "…"
+    shown = part if len(part) <= _LONGEST_PART else part[:_LONGEST_PART] + "…"
     return shown.encode("unicode_escape").decode("ascii").replace('"', '\\"')
 
 

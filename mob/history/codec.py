@@ -17,7 +17,7 @@ import functools
 import json
 from collections.abc import Callable
 from types import NoneType
-from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from attrs import has
 from cattrs import Converter, transform_error
@@ -26,6 +26,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 from mob.errors import StoreCorrupt
 from mob.history.items import AgentMessage, Item, Note, ToolCall, ToolResult, UserMessage
 from mob.history.rows import Row
+from mob.jsontext import read_json
 
 _T = TypeVar("_T")
 
@@ -55,8 +56,8 @@ def encode(row: Row) -> bytes:
 def decode(data: bytes, *, where: str = "row") -> Row:
     """The row that `data` holds. StoreCorrupt; its message begins with `where` and names the field."""
     try:
-        body = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        body = read_json(data)
+    except ValueError as error:
         raise StoreCorrupt(f"{where}: not JSON ({error}); the file was damaged or is not mob's") from error
     if not isinstance(body, dict):
         raise StoreCorrupt(f"{where}: a JSON object is expected, not {type(body).__name__}")
@@ -109,10 +110,6 @@ def _say(error: BaseException, expected: object) -> str:
     if get_origin(expected) is Literal:
         return f"one of {', '.join(map(repr, get_args(expected)))} is expected"
     return str(error)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 # -- the converters ----------------------------------------------------------------------------------------------------

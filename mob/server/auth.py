@@ -46,7 +46,7 @@ class Gatekeeper:
         """Whether this is the secret."""
         if self.secret is None:
             return True
-        return shown is not None and hmac.compare_digest(shown.encode(), self.secret.encode())
+        return shown is not None and hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), self.secret.encode())
 
     def check_origin(self, headers: Mapping[str, str]) -> None:
         """Refuse pages from elsewhere, and names that are not ours (a page can point its own at us). Unauthorized."""

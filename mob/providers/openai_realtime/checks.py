@@ -109,7 +109,7 @@ def choice(*words: str | int) -> Check:
             shown = f"'{value[:60]}'" if isinstance(value, str) else kind_of(value)
             allowed = ", ".join(f"'{word}'" if isinstance(word, str) else str(word) for word in words)
             raise invalid(path, f"Invalid value: {shown}. Supported values are: {allowed}.")
-        return value
+        return words[words.index(value)]  # 24000.0 is 24000: JSON knows no difference
 
     return check
 
