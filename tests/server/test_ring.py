@@ -195,7 +195,7 @@ def test_a_gap_older_than_memory_is_told_as_far_as_it_is_known():
 
 def caught(ring_class):
     with pytest.raises(AssertionError):
-        settings(max_examples=300, database=None)(
+        settings(max_examples=300, database=None, report_multiple_bugs=False)(
             given(st.lists(APPENDS, max_size=60))(lambda steps: _check(steps, ring_class))
         )()
 
