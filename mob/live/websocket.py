@@ -365,7 +365,10 @@ class WebSocketTransport:
         await self._drain_out()
         if self._protocol.eof_sent and not self._mute:
             # Ours to hang up first (RFC 6455, 7.1.1): a client waits for that after the close frames.
-            await self._pipe.write_eof()
+            try:
+                await self._pipe.write_eof()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # the peer has hung up already
         while not self._deaf and not self._both_said_goodbye():
             if self._reading:
                 await self._progress.park()
