@@ -15,9 +15,10 @@ class DoorLimits:
     """What one server takes, from everybody together and from each.
 
     Connections: `max_connections` of all doors together, `max_sockets` of them live sockets, `max_rpc_clients`.
-    JSON-RPC: bytes of a request, a response and a notification, requests of one client under way, notifications that
-    wait for a slow client, calls to a client that wait for its answer. Live socket: bytes of a frame, what may wait for
-    a slow client, and how long a lost one may stay away. Tokens: how many, and how long each lasts.
+    JSON-RPC: bytes of a request, a response and a notification, requests of one client under way and in line,
+    notifications that wait for a slow client, calls to a client that wait for its answer. Live socket: bytes of a
+    frame, what may wait for a slow client, and how long a lost one may stay away. Tokens: how many, and how long each
+    lasts.
     """
 
     max_connections: int = 256
@@ -33,6 +34,7 @@ class DoorLimits:
     max_response_bytes: int = 32 * MIB
     max_notification_bytes: int = 8 * MIB
     max_requests_under_way: int = 64
+    max_requests_waiting: int = 256
     max_notifications_waiting: int = 1024
     max_calls_to_client: int = 64
     client_call_s: float = 30.0
@@ -63,6 +65,7 @@ class DoorLimits:
     max_client_secrets: int = 512
     max_realtime: int = 128
     realtime_s: float = 24 * 3600.0
+    max_realtime_items: int = 1024
     max_event_streams: int = 64
     keep_alive_s: float = 15.0
 

@@ -100,3 +100,18 @@ def test_a_preview_changes_nothing():
     assert server.session.preview({"type": "realtime", "instructions": "x"}).instructions == "x"
     assert server.session.echo() == before
     assert not server.session.transcribes
+
+
+def test_a_long_conversation_forgets_its_beginning_and_keeps_no_pictures():
+    server = RealtimeServer("host", max_items=3)
+    image = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    for number in range(5):
+        item = {**MESSAGE, "id": f"item_{number}", "content": [*MESSAGE["content"], image]}
+        (created,) = server.receive(json.dumps({"type": "conversation.item.create", "item": item}))
+        assert created.item.images == (image["image_url"],)
+    assert [item.id for item in server.items] == ["item_2", "item_3", "item_4"]
+    assert not any(item.images for item in server.items)
+    server.data_to_send()
+    for item_id, answered in (("item_4", "conversation.item.retrieved"), ("item_0", "error")):
+        server.receive(json.dumps({"type": "conversation.item.retrieve", "item_id": item_id}))
+        assert [event["type"] for event in sent(server)] == [answered]

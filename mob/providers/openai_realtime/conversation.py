@@ -38,6 +38,11 @@ class Entry:
     audio_ms: dict[int, float] = field(factory=dict)
     cut: bool = False
 
+    def drop_images(self) -> None:
+        """Forget the pictures, which are large; what was echoed of them was echoed."""
+        parts: list[JsonObject] = self.wire.get("content", [])
+        self.wire["content"] = [part for part in parts if part["type"] != "input_image"]
+
     @property
     def id(self) -> str:
         """The item's id."""
@@ -63,9 +68,10 @@ class Entry:
 
 
 class Conversation:
-    """The default conversation of one session."""
+    """The default conversation of one session. Of more than `max_items` the oldest are forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_items: int | None = None) -> None:
+        self._max_items = max_items
         self._order: list[str] = []
         self._entries: dict[str, Entry] = {}
 
@@ -95,6 +101,8 @@ class Conversation:
         previous = self.last_id()
         self._order.append(entry.id)
         self._entries[entry.id] = entry
+        while self._max_items is not None and len(self._order) > self._max_items:
+            del self._entries[self._order.pop(0)]
         return previous
 
     def insert(self, entry: Entry, previous_item_id: str | None) -> str | None:

@@ -89,6 +89,7 @@ class RealtimeServer:
     `model` is what the client asked for when connecting, `expires_at` unix seconds. `rewrite` and `options` make it
     a peer that differs from the usual one; see `outbox`. `vet` raises `Refusal` for what the application does not do.
     `keep_audio` False: input audio is measured and not kept, so that committed items come without their sound.
+    `max_items`: of a longer conversation the oldest items are forgotten, and the pictures of all are not kept.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class RealtimeServer:
         rewrite: Rewrite | None = None,
         vet: Callable[[JsonObject], None] | None = None,
         keep_audio: bool = True,
+        max_items: int | None = None,
     ) -> None:
         self._ids = ids or Ids()
         self._vet = vet
@@ -108,7 +110,8 @@ class RealtimeServer:
         self._outbox = Outbox(event_prefix=f"event_{session_id.removeprefix('sess_')}_", rewrite=rewrite)
         self._options = options or EmissionOptions()
         self._conversation_id = self._ids.new("conv")
-        self._conversation = Conversation()
+        self._max_items = max_items
+        self._conversation = Conversation(max_items)
         self._input = InputBuffer(keep=keep_audio)
         self._requested: dict[str, ResponseParams] = {}
         self._writers: dict[str, ResponseWriter] = {}
@@ -335,7 +338,10 @@ class RealtimeServer:
         entry, audio = entry_from(event["item"], self._ids.new("item"), self._ids.new("call"))
         previous = self._conversation.insert(entry, event.get("previous_item_id"))
         self._say_item(entry, previous)
-        return [ItemCreated(entry.view(audio), previous)]
+        created = ItemCreated(entry.view(audio), previous)
+        if self._max_items is not None and created.item.images:
+            entry.drop_images()
+        return [created]
 
     def _on_item_delete(self, event: JsonObject) -> list[ServerEvent]:
         item_id = event["item_id"]

@@ -11,6 +11,7 @@ from mob.server.gateway.g711 import inwards, outwards
 
 _AHEAD_BYTES = 256 * 1024
 """About four seconds of sound, as it goes over the wire."""
+_AHEAD_EVENTS = 128
 
 
 class Client:
@@ -47,7 +48,10 @@ class Client:
                 self._transport.send_nowait(frame, audio=frame.startswith(AUDIO_OPENING))
 
     async def room(self) -> None:
-        """Wait while much sound is on its way: the rest stays where its loss is counted, if it comes to that."""
-        if self._transport.busy and self._transport.statistics().audio_bytes_waiting > _AHEAD_BYTES:
+        """Wait while much is on its way: whoever makes it goes on when the client has taken it."""
+        if not self._transport.busy:
+            return
+        waiting = self._transport.statistics()
+        if waiting.audio_bytes_waiting > _AHEAD_BYTES or waiting.control_frames_waiting > _AHEAD_EVENTS:
             with suppress(TransportClosed):
                 await self._transport.wait_sent()

@@ -6,8 +6,11 @@
     └─ keeper       asks a silent client for a sign of life; ends the connection at its age
 
 Whatever ends it is said first: an `error` event that names it, then a close code. Close codes: 1000 the client has
-gone; 1001 the connection is too old, or the server stops; 1008 the client is too slow or silent; 1011 the member is
+gone; 1001 the connection is too old, or the server stops; 1008 the client gives no sign of life; 1011 the member is
 gone; 4000, as the vendor has it, for what is refused at the beginning.
+
+A client that does not take what it is sent is not read from either, nor is the member's channel: what the channel keeps
+for it is bounded, sound by being dropped and counted, all else by ending the channel.
 """
 
 from __future__ import annotations
@@ -131,7 +134,7 @@ class Connection:
                     for event in self._server.receive(frame):
                         await self._act(event)
                     self._client.flush()
-                self._check_room()
+                    await self._client.room()
         except TransportClosed:
             self._leave(Farewell(1000))
 
@@ -175,19 +178,11 @@ class Connection:
 
     # -- bounds ----------------------------------------------------------------------------------------------------
 
-    def _check_room(self) -> None:
-        """A client that takes nothing is told so while there is still room to tell it."""
-        waiting = self._transport.statistics().control_frames_waiting
-        if waiting > self._limits.max_kept_events // 2:
-            message = f"{waiting} events wait for you; read faster, or ask for less."
-            self._leave(Farewell(1008, "client_too_slow", message, "invalid_request_error"))
-
     async def _keep(self) -> None:
         limits = self._limits
         began = trio.current_time()
         while trio.current_time() - began < limits.realtime_s:
             await trio.sleep(limits.idle_s / 4)
-            self._check_room()
             silent_s = trio.current_time() - self._transport.last_received
             if silent_s > limits.idle_s:
                 self._leave(Farewell(1008, "client_silent", f"Nothing came from you for {silent_s:.0f} s."))

@@ -82,9 +82,11 @@ class Gateway:
         realm, ref = self._realm, admitted.ref
         limits, team = realm.limits, ref.hosted.mob
         tools = ClientTools(timeout_s=limits.client_tool_s)
-        policy = Policy(tools, max_tools=limits.max_client_tools)
+        policy = Policy(tools, limits)
         all_hear = all(handle.session.model.realtime for handle in team.members.values() if handle.state != "retired")
-        server = RealtimeServer(admitted.model, vet=policy, keep_audio=not all_hear)
+        server = RealtimeServer(
+            admitted.model, vet=policy, keep_audio=not all_hear, max_items=limits.max_realtime_items
+        )
         client = Client(server, visit.transport)
         profile = ref.member.session.profile
         server.session.update(_own_session(profile, ability_of(ref)), has_spoken=False, is_responding=False)

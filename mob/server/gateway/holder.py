@@ -16,7 +16,7 @@ import trio
 from mob.errors import MobError
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
-from mob.server.gateway.speaker import Speaker
+from mob.server.gateway.speaker import Speaker, SpeakerGone
 from mob.sessions.events import FloorChanged, MessageSent, RunEvent
 from mob.team.bus import Subscription
 from mob.team.running import Mob
@@ -59,6 +59,7 @@ class Holder:
                 else:
                     task_status.started()
                     await self._follow_all(events)
+                    self._gone(SpeakerGone("the mob has stopped", word="member_gone"))
         if failure is not None:
             raise failure
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 
-from mob.errors import LiveClosed, LiveError, LiveRejected, MobError
+from mob.errors import LimitReached, LiveClosed, LiveError, LiveRejected, MobError
 from mob.history.items import Cause
 from mob.live import events as live
 from mob.live.channel import LiveChannel
@@ -36,6 +36,8 @@ from mob.team.handles import MemberHandle
 
 SAYS_WHERE_S = 1.0
 """How long a client that has stopped playing may take to say where."""
+
+_MAX_NOTES, _MAX_SPOKEN = 16, 256
 
 _KEPT_S, _KEPT_SPEECH_S = 1.0, 30.0
 """How much of what the client said is kept for whom it may be handed over to: in silence, and while it speaks."""
@@ -101,8 +103,7 @@ class LiveSpeaker:
                 except MobError as error:
                     self._server.error(error.code, error.message)
                 self._client.flush()
-                if isinstance(event, live.AudioDelta):
-                    await self._client.room()
+                await self._client.room()
             nursery.cancel_scope.cancel()
         raise SpeakerGone(f"{self.ability.identity}'s channel has ended: {why}", word=word)
 
@@ -173,6 +174,8 @@ class LiveSpeaker:
                 await self._take_message(item)
                 self._taken += 1
             case "system":
+                if self._notes >= _MAX_NOTES:
+                    raise LimitReached(f"{_MAX_NOTES} notes wait for the end of a turn; wait for them to be taken")
                 self._notes += 1
                 self._nursery.start_soon(self._note, item.text)
 
@@ -362,6 +365,8 @@ class LiveSpeaker:
     async def _speech_committed(self, item_id: str) -> None:
         """What was said is a turn: the client's own commit, or what the member's ears made of its sound."""
         self._answering.speaking = False
+        while len(self._spoken) > _MAX_SPOKEN:  # their words never came
+            del self._spoken[next(iter(self._spoken))]
         if self._committed:
             self._spoken[item_id] = self._committed.popleft()
             return

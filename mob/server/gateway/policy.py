@@ -16,6 +16,7 @@ from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime import RealtimeServer, Refusal
 from mob.server.gateway.client_tools import ClientTools
 from mob.server.gateway.speaker import Ability, Speaker
+from mob.server.limits import DoorLimits
 
 _CODE = "unsupported_by_member"
 
@@ -23,9 +24,9 @@ _CODE = "unsupported_by_member"
 class Policy:
     """Looks at each legal event of one client. `watch` before use."""
 
-    def __init__(self, tools: ClientTools, *, max_tools: int) -> None:
+    def __init__(self, tools: ClientTools, limits: DoorLimits) -> None:
         self._tools = tools
-        self._max_tools = max_tools
+        self._limits = limits
         self._server: RealtimeServer
         self._speaker: Callable[[], Speaker]
         self._checks: dict[str, Callable[[JsonObject], None]] = {
@@ -86,16 +87,24 @@ class Policy:
             raise self._refusal(f"{path}.tool_choice", "decides itself which tools it calls")
         if wanted.get("max_output_tokens", "inf") != "inf":
             raise self._refusal(f"{path}.max_output_tokens", "says what it has to say")
+        self._text(wanted.get("instructions") or "", f"{path}.instructions")
         if wanted.get("prompt") is not None:
             raise self._refusal(f"{path}.prompt", "has its own instructions, and takes yours as text")
+
+    def _text(self, text: str, path: str) -> None:
+        most = self._limits.max_text_bytes
+        if len(text.encode("utf-8", "replace")) > most:
+            message = f"Invalid '{path}': string too long. Expected at most {most} bytes of UTF-8."
+            raise Refusal("string_above_max_length", message, param=path)
 
     def _modality(self, output: str, path: str) -> None:
         if output == "audio" and not self._ability.speaks:
             raise self._refusal(path, 'has no voice: ask it for ["text"], or give its profile a voice')
 
     def _functions(self, tools: list[JsonObject]) -> None:
-        if len(tools) > self._max_tools:
-            message = f"Invalid 'session.tools': array too long. Expected at most {self._max_tools} entries."
+        most = self._limits.max_client_tools
+        if len(tools) > most:
+            message = f"Invalid 'session.tools': array too long. Expected at most {most} entries."
             raise Refusal("array_above_max_length", message, param="session.tools")
         own = {tool.name for tool in self._speaker().member.session.tools.schemas}
         taken = own - {tool.name for tool in self._tools.lent}
@@ -145,6 +154,8 @@ class Policy:
                 raise self._refusal("item", "has its own history: what it said and called is in there")
             case _, "user":
                 self._contents(item["content"])
+        for part in item.get("content", []):
+            self._text(part.get("text") or "", "item.content")
 
     def _contents(self, parts: list[dict[str, Any]]) -> None:
         kinds = {part["type"] for part in parts}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import trio
 from attrs import define, evolve, field
 
-from mob.errors import MobError
+from mob.errors import LimitReached, MobError
 from mob.history.items import Cause
 from mob.ids import Ids
 from mob.providers.commands import SessionConfig
@@ -35,6 +35,7 @@ from mob.sessions.mailbox import Answer
 from mob.team.handles import MemberHandle
 from mob.values import Image
 
+_MAX_PENDING = 256
 _NOTHING_NEW = "The user has said nothing new and waits for you to speak."
 
 
@@ -45,6 +46,11 @@ class _Pending:
     texts: list[str] = field(factory=list)
     images: list[Image] = field(factory=list)
     context: list[str] = field(factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many things that is."""
+        return len(self.texts) + len(self.images) + len(self.context)
 
 
 @define(eq=False, slots=True)
@@ -130,6 +136,10 @@ class TextSpeaker:
         match item.kind:
             case "tool_result":
                 self._tools.answer(item.call_id or "", item.text)
+            case "system" | "user" if self._pending.count >= _MAX_PENDING:
+                raise LimitReached(
+                    f"{_MAX_PENDING} things were said and nothing was asked for; ask for an answer first"
+                )
             case "system":
                 self._pending.context.append(item.text)
             case "user":

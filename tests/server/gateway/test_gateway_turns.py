@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+
+import pytest
 import trio
 from gateway_doors import HOST, MS, alone, desk, dialled, manual, open_doors
 
 from mob.history.items import AgentMessage, UserMessage
-from mob.rehearsal.voice import hear, said_within
+from mob.rehearsal.voice import hear, said_within, speak
+from mob.server.gateway.g711 import inwards, outwards
+from mob.server.limits import DoorLimits
 
 PARK = "There is free parking behind the house."
 OPEN = "We are open from noon to eleven."
@@ -289,3 +294,55 @@ async def test_the_double_update_of_the_agents_sdk_is_harmless(autojump_clock):
         await wire.session(model="host", tracing="auto", instructions=HOST, tools=[], tool_choice="auto")
         assert (await wire.ask("When are you open?"))["status"] == "completed"
         assert not wire.of("error")
+
+
+async def test_transcripts_are_for_those_who_want_them(autojump_clock):
+    async with open_doors() as doors, dialled(doors) as wire:
+        await wire.session(audio={"input": {"transcription": None}})
+        wire.say("Where can I park?")
+        await wire.settle()
+        assert not [kind for kind in wire.kinds() if "transcription" in kind]
+        assert doors.history()[0].user_text == "Where can I park?"
+
+
+async def test_by_telephone(autojump_clock):
+    law = {"type": "audio/pcmu"}
+    async with open_doors() as doors, dialled(doors) as wire:
+        await wire.session(audio={"input": {"format": law}, "output": {"format": law}})
+        call = outwards("audio/pcmu").turn(speak("Where can I park?") + bytes(800 * MS))
+        for at in range(0, len(call), 160):
+            wire.send("input_audio_buffer.append", audio=base64.b64encode(call[at : at + 160]).decode())
+        await wire.until("response.done")
+        assert hear(inwards("audio/pcmu").turn(wire.pcm()) + bytes(480)) == PARK
+        item = wire.of("response.output_audio.delta")[0]["item_id"]
+        wire.send("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=300)
+        await wire.settle()
+        assert said(doors.history()[0]).heard_ms == 300
+
+
+async def test_bounds_of_what_one_client_says(autojump_clock):
+    limits = DoorLimits(max_text_bytes=100, max_client_tools=1, max_realtime_items=4)
+    tool = {"type": "function", "name": "a", "parameters": {}}
+    async with open_doors(limits=limits) as doors, dialled(doors) as wire:
+        wire.type("x" * 101)
+        assert (await wire.until("error"))["error"]["code"] == "string_above_max_length"
+        wire.send("session.update", session={"type": "realtime", "instructions": "ä" * 51})
+        assert (await wire.until("error"))["error"]["code"] == "string_above_max_length"
+        wire.send("session.update", session={"type": "realtime", "tools": [tool, {**tool, "name": "b"}]})
+        assert (await wire.until("error"))["error"]["code"] == "array_above_max_length"
+        for _ in range(4):
+            assert (await wire.ask("When are you open?", output_modalities=["text"]))["status"] == "completed"
+        first = wire.of("conversation.item.added")[0]["item"]["id"]
+        wire.send("conversation.item.retrieve", item_id=first)
+        assert "does not exist" in (await wire.until("error"))["error"]["message"]
+
+
+@pytest.mark.parametrize("model", ["gpt-realtime-2", "gpt-4.1-mini"])
+async def test_a_client_that_only_tells_is_told_to_ask(autojump_clock, model):
+    async with open_doors(alone(model)) as doors, dialled(doors) as wire:
+        for _ in range(300):
+            wire.type("The user is in a hurry.", role="system")
+        await wire.until("error")
+        assert wire.events[-1]["error"]["code"] == "limit_reached"
+        response = await wire.ask("When are you open?", output_modalities=["text"])
+        assert response["status"] == "completed", response
