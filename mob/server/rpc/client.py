@@ -1,6 +1,7 @@
 """One client of the JSON-RPC door, over whatever brings its messages: standard streams, TCP, or a WebSocket.
 
-    reader      takes messages; each request runs in a task of its own, at most so many at once: then reading waits
+    reader      takes messages; each request runs in a task of its own, at most so many at once; more wait in a line,
+                and when that is full reading waits. Answers to what the client was asked are taken all the while
     writer      the only one who writes; responses are never dropped, notifications are, when too many wait: then the
                 stream that lost some is told how many, in its place
     streams     one task per subscription of the client
@@ -84,7 +85,9 @@ class RpcClient:
         """What rooms of this door keep for this client, by their own name."""
         self._link = link
         self._methods = methods
-        self._room = trio.Semaphore(limits.max_requests_under_way)
+        self._under_way = 0
+        self._line: deque[tuple[Request, int]] = deque()
+        self._line_bytes = 0
         self._outbox: deque[tuple[bytes, bool]] = deque()
         self._notifications = self._notification_bytes = 0
         self._gone = False
@@ -110,6 +113,7 @@ class RpcClient:
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
+            self._line.clear()
             self._give_up_calls()
             with trio.CancelScope(shield=True):
                 for close in reversed(self._closing):
@@ -175,7 +179,7 @@ class RpcClient:
 
     def statistics(self) -> RpcClientStatistics:
         """Counts, as of now."""
-        under_way = self.limits.max_requests_under_way - self._room.value
+        under_way = self._under_way + len(self._line)
         return RpcClientStatistics(self._answered, under_way, self._notified, self._dropped, len(self._calls))
 
     def _put(self, message: bytes, *, notification: bool = False) -> None:
@@ -190,8 +194,7 @@ class RpcClient:
                 self._outbox.popleft()
                 self._notifications -= notification
                 self._notification_bytes -= len(message) if notification else 0
-                taken, self._taken = self._taken, trio.Event()
-                taken.set()
+                self._note_taken()
             self._wake = trio.Event()
             await self._wake.wait()
 
@@ -222,8 +225,8 @@ class RpcClient:
                 continue
             match read_message(data):
                 case Request() as request:
-                    await self._room.acquire()
-                    requests.start_soon(self._answer, request)
+                    self._begin(requests, request, len(data))
+                    await self._let_in()
                 case Response() as response:
                     self._answered_call(response)
                 case Malformed() as malformed:
@@ -232,14 +235,38 @@ class RpcClient:
                 case Notification():
                     pass  # none is understood; by JSON-RPC a notification is never answered
 
-    async def _answer(self, request: Request) -> None:
+    def _begin(self, requests: trio.Nursery, request: Request, size: int) -> None:
+        """Serve the request, at once or in its turn. Whoever serves takes the oldest: what comes first begins first."""
+        self._line.append((request, size))
+        self._line_bytes += size
+        if self._under_way < self.limits.max_requests_under_way:
+            self._under_way += 1
+            requests.start_soon(self._serve)
+
+    async def _let_in(self) -> None:
+        """Wait until the line takes one more request of any size."""
+        limits = self.limits
+        while len(self._line) >= limits.max_requests_waiting or self._line_bytes >= limits.max_request_bytes:
+            await self._taken.wait()
+
+    async def _serve(self) -> None:
+        """Serve requests while there are any in line."""
         try:
-            response = await self._methods.call(self, request)
-            self._put(self._written(response))
-            self._answered += 1
-            await self._drained()
+            while self._line:
+                request, size = self._line.popleft()
+                self._line_bytes -= size
+                self._note_taken()
+                response = await self._methods.call(self, request)
+                self._put(self._written(response))
+                self._answered += 1
+                await self._drained()
         finally:
-            self._room.release()
+            self._under_way -= 1
+
+    def _note_taken(self) -> None:
+        """Something that waited does not wait any more."""
+        taken, self._taken = self._taken, trio.Event()
+        taken.set()
 
     def _written(self, response: Response) -> bytes:
         try:
