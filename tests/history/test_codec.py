@@ -69,7 +69,7 @@ def test_law_26_a_torn_row_is_refused(row, data):
         ('{"kind":["turn"]}', "unknown kind"),
         ("[]", "a JSON object is expected, not list"),
         ('{"kind":"run_started","mob":"m","digest":"d","seed":true}', "a whole number is expected, not True"),
-        ('{"kind":"run_started","mob":"m","digest":"d","seed":NaN}', "NaN is not a JSON number"),
+        ('{"kind":"run_started","mob":"m","digest":"d","seed":NaN}', "holds NaN, which JSON does not have"),
         ('{"kind":"wired","member":null,"origin":"a","to":"b","via":"ask"}', "a list is expected, not 'ask'"),
         ('{"kind":"wired","member":null,"origin":"a","to":"b","via":["ax"]}', "@ wired.via[0]"),
         ('{"kind":"turn","member":"m","turn":{"id":"t","cause":{"kind":"text"},"items":[{"type":"x"}]}}', "items[0]"),
