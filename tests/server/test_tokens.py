@@ -126,8 +126,8 @@ def test_no_token_is_in_memory_or_in_a_repr():
 
 
 def test_law_25_mutant_a_token_that_is_not_spent_is_caught(monkeypatch):
+    twice = [("mint", "a", "live", 60), ("admit", 0, None), ("admit", 0, None)]
+    check_law_25(twice, TokenBook(max_tokens=100))
     monkeypatch.setattr("mob.server.tokens._spend", lambda kept, now: kept.payload)
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
-        settings(database=None, report_multiple_bugs=False)(
-            given(st.lists(STEPS, max_size=40))(lambda steps: check_law_25(steps, TokenBook(max_tokens=100)))
-        )()
+    with pytest.raises(pytest.fail.Exception):
+        check_law_25(twice, TokenBook(max_tokens=100))
