@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import uuid
 
@@ -27,6 +28,7 @@ class Ids:
 _SESSIONS = uuid.UUID("5f0f6d0e-5a0b-4d0c-9d53-0d7f0c6f6f62")
 
 
+@functools.lru_cache(maxsize=4096)
 def session_id_of(run_id: str, identity: str) -> str:
     """The id of a member's session: a UUID that is the same for all its generations, processes and resumes."""
     return str(uuid.uuid5(_SESSIONS, f"{run_id}/{identity}"))

@@ -29,13 +29,14 @@ def gatekeeper_of(arguments: argparse.Namespace) -> Gatekeeper:
     )
 
 
-def realm_settings(arguments: argparse.Namespace, name: str) -> RealmSettings:
+def realm_settings(arguments: argparse.Namespace, name: str, instance: str | None = None) -> RealmSettings:
     """How the realm runs its mobs, by the flags. UsageError."""
     return RealmSettings(
         name,
         rehearse=True if arguments.rehearse else None,
         seed=arguments.seed,
         faults=tuple(parse_fault(text) for text in arguments.fault),
+        instance=instance,
     )
 
 

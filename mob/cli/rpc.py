@@ -45,6 +45,7 @@ def command(arguments: argparse.Namespace) -> int:
         rpc=None if arguments.listen is None else parse_address(arguments.listen),
         stdio=arguments.listen is None,
         live=None if arguments.live_ws is None else parse_address(arguments.live_ws, "--live-ws"),
+        webrtc=arguments.live_webrtc,
         gatekeeper=gatekeeper_of(arguments),
         tls=tls_context(arguments.tls_cert, arguments.tls_key),
     )
@@ -59,7 +60,7 @@ async def _bridge(server: str, secret: str | None) -> None:
 async def _serve(
     arguments: argparse.Namespace, files: RealmFiles, definitions: list[MobDefinition], settings: DoorSettings
 ) -> None:
-    async with open_realm(realm_settings(arguments, files.name), files=files) as realm:
+    async with open_realm(realm_settings(arguments, files.name, arguments.instance), files=files) as realm:
         for definition in definitions:
             await (await realm.add_team(definition)).start()
         await serve_realm(realm, settings, _say_ready)

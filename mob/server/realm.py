@@ -47,13 +47,17 @@ _log = logging.getLogger(__name__)
 
 @frozen(slots=True)
 class RealmSettings:
-    """How a realm runs its mobs. `rehearse`, `seed`, `faults`, `environ` as for `mob.open_mob`."""
+    """How a realm runs its mobs. `rehearse`, `seed`, `faults`, `environ` as for `mob.open_mob`.
+
+    `instance` names this process to its clients.
+    """
 
     name: str
     rehearse: bool | None = None
     seed: int | None = None
     faults: tuple[Fault, ...] = ()
     environ: Mapping[str, str] | None = None
+    instance: str | None = None
 
 
 @frozen(slots=True)

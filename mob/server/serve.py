@@ -34,13 +34,15 @@ class DoorSettings:
     """Which doors there are, and who may come in.
 
     `front`: one port for everything over HTTP. `rpc`: JSON-RPC lines over TCP. `stdio`: the same on the standard
-    streams. `live`: live sockets alone. UsageError, when it is served, for an open address without a secret.
+    streams. `live`: live sockets alone. `webrtc`: it was asked for, and is refused by name. UsageError, when it is
+    served, for an open address without a secret.
     """
 
     front: Address | None = None
     rpc: Address | None = None
     stdio: bool = False
     live: Address | None = None
+    webrtc: bool = False
     gatekeeper: Gatekeeper = field(factory=Gatekeeper)
     tls: ssl.SSLContext | None = None
 
@@ -95,7 +97,9 @@ class _Server:
         rpc = None if settings.rpc is None else await listen(settings.rpc)
         scheme = "ws" if settings.tls is None else "wss"
         at = live or front
-        self._methods = rpc_methods(self._realm, live=None if at is None else LiveDoor(f"{scheme}://{at[1]}"))
+        url = None if at is None else f"{scheme}://{at[1]}"
+        door = LiveDoor(url, webrtc=settings.webrtc) if url is not None or settings.webrtc else None
+        self._methods = rpc_methods(self._realm, live=door)
         if front is not None:
             self._serve(front[0], self._front().serve_stream)
         if live is not None:

@@ -56,7 +56,9 @@ class Methods:
         serve = self._methods.get(request.method)
         if serve is None:
             message = f"{request.method[:200]!r} is not offered here; `initialize` lists what is"
-            return Response(request.id, error=RpcError(METHOD_NOT_FOUND, message, {"code": "method_not_found"}))
+            return Response(
+                request.id, error=RpcError(METHOD_NOT_FOUND, message, {"code": "method_not_found", "message": message})
+            )
         params = Params(request.params)
         try:
             result = await serve(client, params)
@@ -65,5 +67,7 @@ class Methods:
         except Exception:
             _log.exception("%s failed", request.method)
             message = f"{request.method} failed in the server; its log says why"
-            return Response(request.id, error=RpcError(INTERNAL_ERROR, message, {"code": "internal_error"}))
+            return Response(
+                request.id, error=RpcError(INTERNAL_ERROR, message, {"code": "INTERNAL_ERROR", "message": message})
+            )
         return Response(request.id, result)

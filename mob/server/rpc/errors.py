@@ -19,6 +19,7 @@ from attrs import frozen
 from mob.errors import (
     BudgetExceeded,
     CapabilityUnavailable,
+    CredentialMissing,
     DoorError,
     DuplicateRequest,
     HopLimitReached,
@@ -77,6 +78,7 @@ _REFUSALS: tuple[tuple[type[MobError], Refusal], ...] = (
     (HopLimitReached, AGENT_FAILED),
     (LimitReached, AGENT_FAILED),
     (ProviderError, PROVIDER_FAILED),
+    (CredentialMissing, PROVIDER_FAILED),
     (Unauthorized, SCOPE_DENIED),
     (CapabilityUnavailable, CAPABILITY_UNAVAILABLE),
     (StaleCursor, STALE_CURSOR),

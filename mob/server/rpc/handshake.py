@@ -38,7 +38,12 @@ def handshake_methods(realm: Realm, methods: Methods, *, live: bool) -> dict[str
     async def initialize(client: RpcClient, params: Params) -> JSON:
         params.maybe_text("secret")
         return {
-            "server_info": {"name": "mob-rpc", "version": version("mob"), "realm": realm.settings.name},
+            "server_info": {
+                "name": "mob-rpc",
+                "version": version("mob"),
+                "realm": realm.settings.name,
+                "instance": realm.settings.instance,
+            },
             "contract_version": ".".join(map(str, CONTRACT)),
             "methods": list(methods.names),
         }

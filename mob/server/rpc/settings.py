@@ -43,7 +43,7 @@ def _envelope(realm: Realm) -> JSON:
         "config": config.composed,
         "generation": config.generation,
         "realm_id": realm.files.name,
-        "instance_id": None,
+        "instance_id": realm.settings.instance,
         "backend": realm.files.backend,
         "resolved_paths": paths or None,
     }
