@@ -120,7 +120,7 @@ class LiveSockets:
 
     async def _refuse(self, transport: Transport, error: MobError) -> None:
         self._refused += 1
-        await _part(transport, _error_frame(error), REFUSED, error.code)
+        await _part(transport, _error_frame(error), REFUSED, error.code, within_s=self._realm.limits.close_s)
 
 
 class _Session:
@@ -159,9 +159,9 @@ class _Session:
             farewell = self._farewell or self.teller.failure
             self._give_up(farewell)
         if farewell is not None:
-            await _part(self._transport, _error_frame(farewell), REFUSED, farewell.code)
+            await self._part(_error_frame(farewell), REFUSED, farewell.code)
         elif held.status == "closed":
-            await _part(self._transport, None, 1000, held.reason or "closed")
+            await self._part(None, 1000, held.reason or "closed")
 
     async def _listen(self) -> None:
         try:
@@ -206,6 +206,9 @@ class _Session:
         if until is not None:
             self._realm.tokens.limit(held.channel_id, "resume", until=until)
 
+    async def _part(self, frame: dict[str, Any] | None, code: int, reason: str) -> None:
+        await _part(self._transport, frame, code, reason, within_s=self._realm.limits.close_s)
+
     def _say(self, frame: dict[str, Any]) -> None:
         self._transport.send_nowait(json.dumps(frame, separators=(",", ":")))
 
@@ -242,12 +245,12 @@ def _error_frame(error: MobError) -> dict[str, Any]:
     return {"error": word, "reason": why, "message": error.message}
 
 
-async def _part(transport: Transport, frame: dict[str, Any] | None, code: int, reason: str) -> None:
-    """Say the last word and close. What waits is sent first, within the transport's bounds."""
+async def _part(transport: Transport, frame: dict[str, Any] | None, code: int, reason: str, *, within_s: float) -> None:
+    """Say the last word and close. What waits is sent first, for so long; then the goodbye has its own bound."""
     try:
         if frame is not None:
             transport.send_nowait(json.dumps(frame, separators=(",", ":")))
-        with trio.move_on_after(2.0):
+        with trio.move_on_after(within_s):
             await transport.wait_sent()
     except (TransportClosed, LiveRejected):
         pass
