@@ -17,9 +17,9 @@ class DoorLimits:
     Connections: `max_connections` of all doors together, `max_sockets` of them live sockets, `max_rpc_clients`.
     JSON-RPC: bytes of a request, a response and a notification, requests of one client under way and in line,
     notifications that wait for a slow client, calls to a client that wait for its answer. Live channels and
-    their sockets: how many, bytes of a frame, what is kept for a slow client or one that comes back, how long a lost one
-    may stay away, and what may be said: pictures of a session, text, turns that wait. Tokens: how many, and how long
-    each lasts.
+    their sockets: how many, bytes of a frame, what is kept for a slow client or one that comes back, how long a lost
+    one may stay away, and what may be said: pictures of a session, text, turns that wait. Tokens: how many, and how
+    long each lasts.
     """
 
     max_connections: int = 256
