@@ -11,7 +11,9 @@ from mob.definition.positions import Path
 from mob.definition.subject import Role, Subject
 from mob.values import TurnDetection
 
-_LIVE_ONLY = ("voice", "turn_detection", "output")
+_LIVE_ONLY = ("turn_detection", "output")
+_READERS = ("tone", "espeak")
+"""The voices by which a realtime door reads out what a member of another model writes."""
 _VAD_KEYS = {
     "server_vad": ("threshold", "prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms"),
     "semantic_vad": ("eagerness",),
@@ -129,6 +131,10 @@ def _abilities(subject: Subject, role: Role, model: ModelCapabilities) -> None:
             if asked and role.says(key, "model", "provider"):
                 message = f"`{key}` is for live channels, and {model.id!r} is not realtime. Leave it out."
                 report.error("live_only_field", message, role.at(key, "model", "provider"))
+        if profile.voice not in (None, *_READERS) and role.says("voice", "model", "provider"):
+            message = f"{model.id!r} has no voice {profile.voice!r}; what it writes is read out by {_listed(_READERS)}."
+            at = role.at("voice", "model", "provider")
+            report.error("unsupported_voice", message, at, word=profile.voice, known=_READERS)
         return
     mode = profile.turn_detection
     if mode is not None and mode.mode not in model.turn_modes and role.says("turn_detection", "model"):

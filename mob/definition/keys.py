@@ -65,7 +65,7 @@ PROFILE = Table(
         Key("model", NAME, "exact id of a model: from `mob models`, or declared in [models]", required=True),
         Key("provider", NAME, "who serves the model; required when the catalogue does not know it"),
         Key("instructions", INSTRUCTIONS, 'what the model is told: text, or `{ file = "host.md" }`'),
-        Key("voice", NAME, "how a realtime model sounds"),
+        Key("voice", NAME, "how a realtime model sounds; of another model, what reads it out: `tone` or `espeak`"),
         Key(
             "turn_detection",
             Either((Text(choices=get_args(TurnMode)), TURN_DETECTION)),

@@ -142,11 +142,11 @@ CASES = [
     Case("provider_needs_url", SMALL.replace('gpt-realtime-2"', 'm" # !') + 'provider = "self_hosted"\n', "warning"),
     Case("provider_mismatch", SMALL.replace('-2"', '-2" # !') + 'provider = "ollama"\n', "warning"),
     Case("wire_not_built", SMALL.replace('gpt-realtime-2"', 'claude-opus-5" # !'), "warning"),
-    Case("live_only_field", SMALL.replace("gpt-realtime-2", "gpt-4.1") + 'voice = "marin" # !\n'),
+    Case("unsupported_voice", SMALL.replace("gpt-realtime-2", "gpt-4.1") + 'voice = "marin" # !\n', nearest=None),
     Case("live_only_field", SMALL.replace("gpt-realtime-2", "gpt-4.1") + 'output = "audio" # !\n'),
     Case("live_only_field", SMALL.replace("gpt-realtime-2", "gpt-4.1") + 'turn_detection = "manual" # !\n'),
     Case(
-        "live_only_field",
+        "unsupported_voice",
         SMALL + 'voice = "marin"\n[members.ann]\nprofile = "host"\nmodel = "gpt-4.1" # !\n',
     ),
     Case(
@@ -245,7 +245,7 @@ def test_findings_come_in_the_files_order_and_all_at_once():
         "unknown_key",
         "unknown_model",
         "unknown_key",
-        "live_only_field",
+        "unsupported_voice",
         "route_to_nobody",
         "missing_key",
         "unknown_key",

@@ -107,8 +107,13 @@ class Answering:
 
     def ask(self, params: ResponseParams | None) -> ResponseWriter:
         """A new answer: one the client requested, or (None) one for what it said."""
-        self._answer = _Answer(self._client.server.start_response(params))
+        self._answer = _Answer(self._client.server.start_response(params or self._own()))
         return self._answer.writer
+
+    def _own(self) -> ResponseParams:
+        """A response that the client did not ask for."""
+        metadata = None if self._name is None else {"member": self._name}
+        return evolve(self._client.server.response_params(), metadata=metadata)
 
     def go_on(self, params: ResponseParams) -> None:
         """The answer that waited for the client goes on, as this response."""
@@ -174,12 +179,9 @@ class Answering:
         if self._turn is None or self._foreign or self._muted or self.silent:
             return None
         if self._answer is None:
-            server = self._client.server
-            if server.busy_with is not None:
+            if self._client.server.busy_with is not None:
                 return None
-            metadata = None if self._name is None else {"member": self._name}
-            params = evolve(server.response_params(), metadata=metadata)
-            self._answer = _Answer(server.start_response(params), self._turn)
+            self._answer = _Answer(self._client.server.start_response(self._own()), self._turn)
         return self._answer
 
     def _open(self, answer: _Answer, item: str) -> None:

@@ -91,7 +91,7 @@ class Gateway:
         profile = ref.member.session.profile
         server.session.update(_own_session(profile, ability_of(ref)), has_spoken=False, is_responding=False)
         maker = _Maker(realm, client, tools, server.session.config)
-        first = maker.make(ref, called_by_name=True)
+        first = maker.make(ref, called_by_name=admitted.model != ref.hosted.mob_id)
         tools.give = first.called
         connection = Connection(visit.transport, client, tools, limits)
         holder = Holder(

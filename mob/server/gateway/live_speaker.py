@@ -46,7 +46,7 @@ _KEPT_S, _KEPT_SPEECH_S = 1.0, 30.0
 class LiveSpeaker:
     """See Speaker. `own` is the session as the client met it: what it changed of that it wants of the member.
 
-    `called_by_name`: the client connected to this member, rather than being handed over to it.
+    `called_by_name`: the client asked for this member, rather than for whoever has the floor or being handed over.
     """
 
     def __init__(

@@ -188,3 +188,18 @@ async def test_pictures_for_a_member_that_sees_none_and_one_that_does(autojump_c
     async with open_doors(limits=DoorLimits(max_image_bytes=4)) as doors, dialled(doors) as wire:
         wire.send("conversation.item.create", item=item)
         assert (await wire.until("error"))["error"]["code"] == "bad_request"
+
+
+async def test_settings_that_change_nothing_are_taken(autojump_clock):
+    async with open_doors() as doors, dialled(doors) as wire:
+        before = wire.events[0]["session"]
+        after = await wire.session(
+            tracing="auto",
+            truncation="disabled",
+            audio={"input": {"noise_reduction": {"type": "near_field"}}},
+            max_output_tokens="inf",
+            tool_choice="auto",
+            include=[],
+        )
+        assert {key for key in before if before[key] != after[key]} <= {"tracing", "truncation", "audio", "include"}
+        assert (await wire.ask("When are you open?"))["status"] == "completed"

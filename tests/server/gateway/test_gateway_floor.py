@@ -155,3 +155,16 @@ async def test_words_that_were_begun_are_heard_by_the_next_holder(autojump_clock
         said = [item.text for turn in doors.history("manager") for item in turn.items if isinstance(item, UserMessage)]
         assert said == ["How long is lost property kept?"]
         assert len(wire.of("input_audio_buffer.committed")) == 1
+
+
+async def test_a_client_of_the_mob_talks_with_whoever_has_the_floor(autojump_clock):
+    async with open_doors(desk()) as doors:
+        async with dialled(doors, "front-desk") as wire:
+            wire.say("I want to complain to the manager.")
+            handed = (await wire.until("response.done"))["response"]
+            assert handed["metadata"] == {"member": "host"}
+            assert (await wire.until("response.done"))["response"]["metadata"] == {"member": "manager"}
+            await wire.settle()
+        async with dialled(doors, "front-desk") as wire:
+            response = await wire.ask("How long is lost property kept?", output_modalities=["text"])
+            assert "thirty days" in response["output"][0]["content"][0]["text"]

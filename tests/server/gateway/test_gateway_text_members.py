@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 import trio
+from attrs import evolve
 from gateway_doors import MS, alone, dialled, open_doors
 
-from mob.rehearsal.voice import hear, speak
+from mob.definition.model import Profile
+from mob.definition.parse import parse_definition
+from mob.rehearsal import espeak
+from mob.rehearsal.voice import ToneVoice, hear, speak
+from mob.server.gateway import door
 from mob.server.gateway.g711 import inwards, outwards
 
 MENU = "gpt-4.1-mini"
@@ -175,3 +181,34 @@ async def test_speech_in_the_middle_of_a_written_answer_is_answered_after_it(aut
         assert [event["response"]["status"] for event in wire.of("response.done")] == ["completed", "completed"]
         await wire.settle()
         assert [turn.user_text for turn in doors.history()] == ["Tell me about yourself.", "Where can I park?"]
+
+
+TEAM = """
+[mob]
+id = "house"
+entry = "clerk"
+
+[profiles.clerk]
+model = "gpt-4.1-mini"
+voice = "tone"
+instructions = "You are the clerk.\\nA bill can be paid in cash."
+"""
+
+
+async def test_a_team_file_gives_it_a_voice(autojump_clock):
+    definition, findings = parse_definition(TEAM, base_dir=Path(), read_file=lambda _: "")
+    assert not findings
+    async with open_doors(definition) as doors, dialled(doors, "clerk") as wire:
+        await wire.ask("How can a bill be paid?")
+        assert hear(wire.pcm()) == "A bill can be paid in cash."
+
+
+def test_which_voice_reads(monkeypatch):
+    tone = Profile("host", MENU, voice="tone")
+    assert isinstance(door._voice_of(tone), ToneVoice)
+    assert door._voice_of(evolve(tone, voice=None)) is None
+    monkeypatch.setattr(door, "find_espeak", lambda: None)
+    assert isinstance(door._voice_of(evolve(tone, voice="espeak")), ToneVoice)
+    monkeypatch.setattr(door, "find_espeak", lambda: "/bin/true")
+    monkeypatch.setattr(espeak, "find_espeak", lambda: "/bin/true")
+    assert isinstance(door._voice_of(evolve(tone, voice="espeak")), espeak.EspeakVoice)
