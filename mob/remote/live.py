@@ -105,7 +105,7 @@ class RemoteLive:
         await trio.lowlevel.checkpoint_if_cancelled()
         if len(pcm) % 2:
             raise LiveRejected(
-                f"PCM16 has two bytes for each sample, and these are {len(pcm)} bytes; send whole samples",
+                f"audio of {len(pcm)} bytes is not PCM16: send whole samples of two bytes, little-endian, mono",
                 reason="wrong_format",
             )
         self._socket.send_audio(bytes(pcm))

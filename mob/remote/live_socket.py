@@ -143,9 +143,10 @@ class LiveSocket:
     async def command(self, command: Command) -> None:
         """Have it done; while away, when we are back. What the channel raises; LiveClosed."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._check_open()
         while self._transport is None:
-            self._check_open()
             await self._changed.wait()
+            self._check_open()
         self._last_id += 1
         ident = self._last_id
         waiter = self._waiters[ident] = _Waiter()

@@ -243,7 +243,7 @@ async def test_errors_are_those_that_the_mob_raised(autojump_clock):
         with pytest.raises(mob.BudgetExceeded):
             await team.member("cyd").ask("one too many")
         with pytest.raises(RequestInvalid, match="timeout"):
-            await team.member("cyd")._connection.call("team/ask", {"member": "cyd", "timeout": -1})
+            await team.member("cyd")._connection.call("team/ask", {"member": "cyd", "text": "x", "timeout": -1})
 
 
 async def test_what_the_server_does_not_take_of_what_it_was_told_is_logged_and_counted(autojump_clock, caplog):
