@@ -6,11 +6,11 @@ import json
 
 import pytest
 import trio
+from served import HTTP, LINES, serving
 
 import mob
 from mob.remote.bridge import run_bridge
 from mob.remote.links import LineLink
-from served import HTTP, LINES, serving
 
 
 class Process:

@@ -209,7 +209,7 @@ def test_a_client_that_names_the_wrong_number_is_caught(forgets, monkeypatch):
             self._query |= forgets
 
     monkeypatch.setattr(LiveSocket, "_lost", mutant)
-    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whatever the property says
+    with pytest.raises(BaseException) as caught:
         trio.run(functools.partial(_lose, [(2.0, "reset")]), clock=trio.testing.MockClock(autojump_threshold=0))
     assert caught.group_contains(AssertionError) or isinstance(caught.value, AssertionError)
 
