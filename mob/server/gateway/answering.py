@@ -69,6 +69,8 @@ class Answering:
         self._muted = False
         self._items: OrderedDict[str, str] = OrderedDict()
         self._arguments: dict[str, str] = {}
+        self._early: dict[str, Call] = {}
+        self._passed_over: dict[str, None] = {}
         self._error: tuple[str, str] | None = None
         self.silent = False
         """Whether somebody else talks with the client now."""
@@ -132,17 +134,30 @@ class Answering:
         if answer is not None:
             answer.writer.fail(code, message)
 
-    def give(self, call: Call) -> bool:
-        """A function of the client's is called. False: not in a turn that the client is shown."""
+    def take_call(self, call: Call) -> bool:
+        """A function of the client's is called. False: not in a turn that the client is shown.
+
+        The channel has said so already, or will, when a slow client is behind: then the call waits here for that.
+        """
+        if call.call_id in self._passed_over:
+            return False
+        if call.call_id in self._arguments:
+            self._give(call)
+        else:
+            self._early[call.call_id] = call
+        return True
+
+    def _give(self, call: Call) -> None:
+        arguments = self._arguments.pop(call.call_id)
         answer = self._shown()
         if answer is None:
-            return False
-        answer.writer.tool_call(call.name, self._arguments.pop(call.call_id, call.arguments), call.call_id)
+            self._tools.refuse(call.call_id)
+            return
+        answer.writer.tool_call(call.name, arguments, call.call_id)
         answer.given = True
         answer.due.discard(call.call_id)
         answer.item = None
         self._park(answer)
-        return True
 
     # -- what the channel says -------------------------------------------------------------------------------------
 
@@ -212,15 +227,24 @@ class Answering:
 
     def _called(self, call_id: str, name: str, arguments: str) -> None:
         answer = self._shown()
-        if answer is None:
+        if answer is not None:
+            answer.called = True
+        if not any(tool.name == name for tool in self._tools.lent):
             return
-        answer.called = True
-        if any(tool.name == name for tool in self._tools.lent):
+        early = self._early.pop(call_id, None)
+        if answer is not None:
             answer.due.add(call_id)
             self._arguments[call_id] = arguments
+            if early is not None:
+                self._give(early)
+        elif early is not None:
+            self._tools.refuse(call_id)
+        else:
+            self._passed_over[call_id] = None
 
     def _finished(self, call_id: str) -> None:
-        self._arguments.pop(call_id, None)
+        for waiting in (self._arguments, self._early, self._passed_over):
+            waiting.pop(call_id, None)
         if self._answer is not None and self._answer.turn == self._turn:
             self._answer.due.discard(call_id)
             self._park(self._answer)

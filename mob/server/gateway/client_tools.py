@@ -26,6 +26,7 @@ from mob.sessions.tools import BadArguments, ToolContext, ToolFunction
 from mob.team.handles import MemberHandle
 from mob.values import ToolSchema
 
+NOT_YOURS = "This tool is for another conversation than this; go on without it."
 NO_ANSWER = "The client went on without an answer to this call."
 
 
@@ -100,7 +101,7 @@ class ClientTools:
         here = self._calls[call.call_id] = _Open()
         try:
             if not self.give(call, cause):
-                raise BadArguments(f"{call.name} is for another conversation than this; go on without it.")
+                raise BadArguments(NOT_YOURS)
             await here.told.wait()
             return NO_ANSWER if here.output is None else here.output
         finally:
@@ -122,6 +123,13 @@ class ClientTools:
             return False
         self._calls[call_id].output = output
         return True
+
+    def refuse(self, call_id: str) -> None:
+        """The turn that this call belongs to is not the client's after all."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.output = NOT_YOURS
+            call.told.set()
 
     def go_on(self) -> None:
         """The client asks for the next response: tell the member what there is."""

@@ -111,7 +111,11 @@ class Connection:
             return
         nursery.start_soon(self._keep)
         self._server.open()
-        await self._lend(self._server.session.config.tools)
+        try:
+            await self._lend(self._server.session.config.tools)
+        except MobError as error:
+            self.member_gone(error)
+            return
         self._client.flush()
         await self._read()
 

@@ -65,7 +65,10 @@ class Holder:
 
     async def _follow_all(self, events: Subscription) -> None:
         async for event in events:
-            await self._follow(event)
+            try:
+                await self._follow(event)
+            except MobError as error:  # the member that it went to is gone already
+                self._client.server.error(error.code, error.message)
             self._client.flush()
 
     async def _host(self, speaker: Speaker, *, task_status: trio.TaskStatus[None]) -> None:

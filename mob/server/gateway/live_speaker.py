@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 
-from mob.errors import LimitReached, LiveClosed, LiveError, LiveRejected, MobError
+from mob.errors import LimitReached, LiveError, LiveRejected, MobError
 from mob.history.items import Cause
 from mob.live import events as live
 from mob.live.channel import LiveChannel
@@ -230,12 +230,12 @@ class LiveSpeaker:
 
     async def _ask_now(self, params: ResponseParams) -> None:
         instructions = None
-        if params.instructions != self._server.session.config.instructions:
-            own = self.member.session.seed().config.instructions
-            instructions = "\n\n".join(text for text in (own, params.instructions) if text)
         try:
+            if params.instructions != self._server.session.config.instructions:
+                own = self.member.session.seed().config.instructions
+                instructions = "\n\n".join(text for text in (own, params.instructions) if text)
             await self._channel.respond(params.output, instructions)
-        except LiveError as error:
+        except MobError as error:
             self._answering.fail(error.code, error.message)
 
     async def cancel(self) -> None:
@@ -256,9 +256,9 @@ class LiveSpeaker:
 
     def called(self, call: Call, cause: Cause) -> bool:
         """See Speaker."""
-        given = cause.kind not in ("ask", "tell") and self._answering.give(call)
+        taken = cause.kind not in ("ask", "tell") and self._answering.take_call(call)
         self._client.flush()
-        return given
+        return taken
 
     # -- the floor moves -------------------------------------------------------------------------------------------
 
@@ -318,7 +318,7 @@ class LiveSpeaker:
             with trio.move_on_at(self._cut_by) as due:
                 await self._news.wait()
             if due.cancelled_caught:
-                with suppress(LiveClosed):
+                with suppress(LiveError):  # the channel ends just now
                     await self._settle_cut()
 
     # -- what the channel says -------------------------------------------------------------------------------------

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import trio.testing
 from gateway_doors import alone, desk, dialled, open_doors
 
+from mob.definition.parse import parse_definition
 from mob.history.items import ToolCall, ToolResult
+from mob.live import events as live
+from mob.providers.openai_realtime import RealtimeServer
+from mob.server.gateway.answering import Answering
+from mob.server.gateway.client_tools import NOT_YOURS, Call
+from mob.values import ToolSchema
 
 WEATHER = {
     "type": "function",
@@ -142,3 +149,74 @@ async def test_a_function_beside_a_colleague(autojump_clock):
         assert "14 euros" in response["output"][-1]["content"][0]["text"]
         call = [item for item in (await wire.ask(QUESTION))["output"] if item["type"] == "function_call"][-1]
         assert call["name"] == "weather"
+
+
+ASKED = """
+[mob]
+id = "house"
+entry = "host"
+
+[profiles.host]
+model = "gpt-realtime-2"
+instructions = "You are the host."
+
+[profiles.clerk]
+model = "gpt-4.1-mini"
+instructions = "You are the clerk."
+
+[wiring]
+routes = [{ from = "clerk", to = "host" }]
+
+[[rehearsal.clerk]]
+when = "/weather/"
+call = "ask_host"
+"""
+
+
+async def test_what_another_member_asks_does_not_come_to_the_client(autojump_clock):
+    """The host calls the client's function in a turn that the clerk began: it is told to go on without it."""
+    definition, _ = parse_definition(ASKED, base_dir=Path(), read_file=lambda _: "")
+    async with open_doors(definition) as doors, dialled(doors) as wire:
+        await wire.session(tools=[WEATHER])
+        await doors.realm.mobs[0].mob.member("clerk").ask(QUESTION)
+        await wire.settle(5)
+        assert not [kind for kind in wire.kinds() if kind.startswith("response.")]
+        (turn,) = doors.history("host")
+        assert [(item.status, item.output) for item in turn.items if isinstance(item, ToolResult)] == [
+            ("failed", NOT_YOURS)
+        ]
+
+
+class Box:
+    """What Answering writes to and asks."""
+
+    def __init__(self) -> None:
+        self.server = RealtimeServer("host")
+        self.lent = (ToolSchema("weather", ""),)
+        self.refused: list[str] = []
+
+    def refuse(self, call_id: str) -> None:
+        self.refused.append(call_id)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_call_and_the_word_of_it_may_come_in_either_order(shown, early):
+    box = Box()
+    answering = Answering(box, box, None)
+    place = {"channel_id": "c", "epoch": 1, "t": 0.0}
+    call = Call("call_1", "weather", "{}")
+    answering.apply(live.TurnBegan(turn="t", cause="text", prompted=not shown, **place))
+    said = live.ToolCall(call_id="call_1", name="weather", arguments="{ }", **place)
+    if early:
+        assert answering.take_call(call), "nobody knows yet"
+        answering.apply(said)
+        assert box.refused == ([] if shown else ["call_1"])
+    else:
+        answering.apply(said)
+        assert answering.take_call(call) == shown
+    answering.apply(live.ResponseDone(response_id="r", status="completed", usage=None, **place))
+    events = [json.loads(frame) for frame in box.server.data_to_send()]
+    given = [e["arguments"] for e in events if e["type"] == "response.function_call_arguments.done"]
+    assert given == (["{ }"] if shown else [])
+    assert [e["type"] for e in events][-1:] == (["response.done"] if shown else [])
