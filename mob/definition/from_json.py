@@ -31,7 +31,7 @@ _HEAD: Final = ("id", "description", "entry", "orchestrator")
 _REFUSED: Final = "door_refused"
 
 
-def definition_from_json(document: Mapping[str, Any]) -> tuple[MobDefinition | None, tuple[Finding, ...]]:
+def definition_from_json(document: object) -> tuple[MobDefinition | None, tuple[Finding, ...]]:
     """The definition, or None when there is an error, and every finding. Raises nothing, whatever the document."""
     report = Report()
     tables = _plain(document, (), report)
