@@ -408,4 +408,4 @@ def _utf8(text: str) -> bytes:
 
 def _cut(reason: str) -> str:
     """What of it fits into a close frame (RFC 6455, 5.5)."""
-    return reason.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore")
+    return reason.encode(errors="replace")[:_CLOSE_REASON_BYTES].decode(errors="ignore")

@@ -179,7 +179,8 @@ class HeldChannel:
         self._check_open()
         if not self._pictures.check(key, image):
             return
-        name = item_id or f"image_{hashlib.blake2s(key.encode(), digest_size=8).hexdigest()}"
+        digest = hashlib.blake2s(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        name = item_id or f"image_{digest}"
         await self.live.send_image(image, item_id=name)
         self._pictures.note(key, image)
         self._shown[name] = key

@@ -108,6 +108,7 @@ class Params:
         for index, value in enumerate(self.items(name, most=most)):
             if not isinstance(value, str):
                 raise self.wrong(f"{name}[{index}]", f"must be a string, not {_shown(value)}")
+            self._check_text(f"{name}[{index}]", value)
         return tuple(self.items(name, most=most))
 
     def labels(self, name: str) -> dict[str, str]:
@@ -116,6 +117,8 @@ class Params:
         for key, value in (found.values if found is not None else {}).items():
             if not isinstance(value, str):
                 raise self.wrong(f"{name}.{key}", f"must be a string, not {_shown(value)}")
+            self._check_text(name, key)
+            self._check_text(f"{name}.{key}", value)
         return dict(found.values) if found is not None else {}
 
     def wrong(self, name: str, what: str) -> RequestInvalid:
@@ -129,7 +132,18 @@ class Params:
             return None
         if not isinstance(value, kind):
             raise self.wrong(name, f"must be {_KINDS[kind]}, not {_shown(value)}")
+        if isinstance(value, str):
+            self._check_text(name, value)
         return value
+
+    def _check_text(self, name: str, text: str) -> None:
+        """JSON can spell half a character, and nothing behind this door could write it."""
+        if text.isascii():
+            return
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise self.wrong(name, f"has half a surrogate pair at character {error.start}") from None
 
     def where(self, name: str) -> str:
         """The path of this parameter in the request."""
