@@ -36,25 +36,13 @@ _MAX_FRAME_BYTES = 16 * 1024 * 1024
 """The vendor's bound for appended audio is 15 MiB of base64."""
 
 
-@frozen(slots=True)
-class GatewayStatistics:
-    """Connections now, and ever opened."""
-
-    open: int
-    opened: int
-
-
 class Gateway:
     """The realtime door of one realm."""
 
     def __init__(self, realm: Realm, gatekeeper: Gatekeeper) -> None:
         self._realm = realm
         self._gatekeeper = gatekeeper
-        self._open = self._opened = 0
-
-    def statistics(self) -> GatewayStatistics:
-        """Counts, as of now."""
-        return GatewayStatistics(self._open, self._opened)
+        self._open = 0
 
     def admit(self, head: Head, _: Mapping[str, str]) -> None:
         """See `admission.admit`: what is wrong is said before the handshake."""
@@ -69,7 +57,6 @@ class Gateway:
             return
         admitted = self._admitted(visit.head)
         self._open += 1
-        self._opened += 1
         try:
             await self._talk(visit, admitted)
         finally:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import trio
 
+from mob.errors import MobError
 from mob.providers.openai_realtime import ResponseWriter
 from mob.providers.openai_realtime.names import AUDIO_RATE
 from mob.rehearsal.delivery import Sound, Words, spoken_steps
@@ -103,11 +104,11 @@ class Reading:
             await self._say(sentence)
 
     async def _say(self, text: str) -> None:
-        if self._voice is None:  # a client that wants sound of a member that makes none gets the words of it
+        pcm = await self._sound_of(text)
+        if not pcm:  # a client that wants sound of a member that makes none gets the words of it
             self._response.transcript(text)
             self._client.flush()
             return
-        pcm = await self._voice.say(text, AUDIO_RATE)
         for step in spoken_steps(text, pcm, rate=AUDIO_RATE, chunk_ms=_CHUNK_MS, lead_ms=_LEAD_MS):
             match step:
                 case Words(delta):
@@ -118,3 +119,12 @@ class Reading:
                     await self._client.room()
                     await trio.sleep(ms / 1000 / _PACE)
         self._client.flush()
+
+    async def _sound_of(self, text: str) -> bytes:
+        if self._voice is None:
+            return b""
+        try:
+            return await self._voice.say(text, AUDIO_RATE)
+        except MobError as error:
+            self._client.server.error(error.code, error.message)
+            return b""

@@ -12,6 +12,7 @@ from gateway_doors import MS, alone, dialled, open_doors
 
 from mob.definition.model import Profile
 from mob.definition.parse import parse_definition
+from mob.errors import UsageError
 from mob.rehearsal import espeak
 from mob.rehearsal.voice import ToneVoice, hear, speak
 from mob.server.gateway import door
@@ -212,3 +213,18 @@ def test_which_voice_reads(monkeypatch):
     monkeypatch.setattr(door, "find_espeak", lambda: "/bin/true")
     monkeypatch.setattr(espeak, "find_espeak", lambda: "/bin/true")
     assert isinstance(door._voice_of(evolve(tone, voice="espeak")), espeak.EspeakVoice)
+
+
+async def test_a_voice_that_fails_leaves_the_words(autojump_clock, monkeypatch):
+    class Hoarse:
+        decodable = False
+
+        async def say(self, text: str, rate: int) -> bytes:
+            raise UsageError("espeak-ng failed")
+
+    monkeypatch.setattr(door, "_voice_of", lambda _: Hoarse())
+    async with open_doors(voiced()) as doors, dialled(doors) as wire:
+        response = await wire.ask("When are you open?")
+        assert response["status"] == "completed"
+        assert response["output"][0]["content"][0]["transcript"] == OPEN
+        assert wire.of("error")[0]["error"]["code"] == "bad_usage"
