@@ -99,7 +99,7 @@ class MobLife:
         try:
             hosted = self._door.hosted(params)
         except MobUnknown:
-            mob_id = params.text("mob_id")
+            mob_id = params.text("mob_id", most=200)
             if self._door.destroyed.get(mob_id) is None:
                 raise
             return {"mob_id": mob_id, "status": "Destroyed"}
@@ -138,7 +138,7 @@ class MobLife:
         try:
             hosted = self._door.hosted(params)
         except MobUnknown:
-            report = self._door.destroyed.get(params.text("mob_id"))
+            report = self._door.destroyed.get(params.text("mob_id", most=200))
             if report is None:
                 raise
             return report

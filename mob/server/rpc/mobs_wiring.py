@@ -75,7 +75,10 @@ class Wiring:
     async def wire_batch(self, _client: RpcClient, params: Params) -> JSON:
         """Several edges; all are looked at before the first is made."""
         hosted = await self._door.started(params)
-        edges = [_edge(each, each.text("a"), each.text("b")) for each in params.children("edges", most=_MOST_EDGES)]
+        edges = [
+            _edge(each, each.text("a", most=200), each.text("b", most=200))
+            for each in params.children("edges", most=_MOST_EDGES)
+        ]
         for edge in edges:
             hosted.member(edge.a)
             hosted.member(edge.b)
@@ -104,7 +107,7 @@ def _edge_to(params: Params) -> Edge:
         raise CapabilityUnavailable(
             "members of other servers cannot be wired here; a peer is {local: IDENTITY}", field="peer.external"
         )
-    return _edge(params, params.text("member"), peer.text("local"))
+    return _edge(params, params.text("member", most=200), peer.text("local", most=200))
 
 
 def _edge(params: Params, one: str, other: str) -> Edge:

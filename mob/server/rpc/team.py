@@ -18,6 +18,7 @@ as `mob.protocol.shapes` writes it. Those about a member take `member`, and `gen
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -72,7 +73,7 @@ def room_of(client: RpcClient) -> TeamRoom:
 
 def hosted_of(realm: Realm, params: Params) -> HostedMob:
     """The mob that is meant. MobUnknown, RequestInvalid."""
-    name = params.maybe_text("mob")
+    name = params.maybe_text("mob", most=200)
     if name is not None:
         return realm.mob(name)
     mobs = realm.mobs
@@ -107,25 +108,31 @@ def read(params: Params, name: str, cls: type[_T]) -> _T | None:
         raise RequestInvalid(f"`{name}` cannot be read: {error}", field=name) from None
 
 
-async def flush(client: RpcClient, hosted: HostedMob) -> None:
-    """Bring the client's replicas of this mob up to now."""
-    for feed in tuple(room_of(client).feeds.values()):
-        if feed.hosted is hosted:
+async def _flushed(serve: Serve, client: RpcClient, params: Params) -> Any:
+    """Serve this, and bring the client's copies up to now before it is answered, with a refusal or otherwise."""
+    try:
+        return await serve(client, params)
+    finally:
+        for feed in tuple(room_of(client).feeds.values()):
             await feed.flush()
 
 
 def team_methods(realm: Realm) -> dict[str, Serve]:
     """The table; without the methods of live channels (`team_live_methods`)."""
     team = _Team(realm)
-    return {
+    looking: dict[str, Serve] = {
         "team/describe": team.describe,
         "team/history": team.history,
         "team/events": team.events,
         "team/events_open": team.events_open,
         "team/events_close": team.events_close,
-        "team/ask": team.ask,
         "team/cancel": team.cancel,
         "team/tell": team.tell,
+        "team/stop": team.stop,
+        "team/statistics": team.statistics,
+    }
+    doing: dict[str, Serve] = {
+        "team/ask": team.ask,
         "team/interrupt": team.interrupt,
         "team/inject": team.inject,
         "team/hand_off": team.hand_off,
@@ -135,9 +142,8 @@ def team_methods(realm: Realm) -> dict[str, Serve]:
         "team/wire": team.wire,
         "team/unwire": team.unwire,
         "team/wait_quiet": team.wait_quiet,
-        "team/stop": team.stop,
-        "team/statistics": team.statistics,
     }
+    return looking | {name: functools.partial(_flushed, serve) for name, serve in doing.items()}
 
 
 class _Team:
@@ -184,7 +190,7 @@ class _Team:
         return {"stream": stream, "after": begins, **described(hosted, hosted.mob)}
 
     async def events_close(self, client: RpcClient, params: Params) -> JSON:
-        feed = room_of(client).feeds.get(params.text("stream"))
+        feed = room_of(client).feeds.get(params.text("stream", most=200))
         if feed is not None:
             feed.scope.cancel()
         return {"closed": feed is not None}
@@ -198,11 +204,10 @@ class _Team:
         try:
             answer = await _cancellable(client, params, lambda: of.ask(text, timeout=timeout, images=images))
         finally:
-            await flush(client, hosted)
-        return {"text": answer.text, "turn": turn_json(answer.turn)}
+            return {"text": answer.text, "turn": turn_json(answer.turn)}
 
     async def cancel(self, client: RpcClient, params: Params) -> JSON:
-        scope = room_of(client).calls.get(params.text("call"))
+        scope = room_of(client).calls.get(params.text("call", most=200))
         if scope is not None:
             scope.cancel()
         return {"cancelled": scope is not None}
@@ -216,7 +221,6 @@ class _Team:
     async def interrupt(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         interrupted = await handle_of(hosted.mob, params).interrupt()
-        await flush(client, hosted)
         return {"interrupted": interrupted}
 
     async def inject(self, client: RpcClient, params: Params) -> JSON:
@@ -226,7 +230,6 @@ class _Team:
         turn = await _cancellable(
             client, params, lambda: handle.inject(text) if kind is None else handle.inject(text, kind=kind)
         )
-        await flush(client, hosted)
         return {"turn": turn_json(turn)}
 
     # -- changing it -----------------------------------------------------------------------------------------------
@@ -234,7 +237,6 @@ class _Team:
     async def hand_off(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         await hosted.mob.hand_off(given(params, "to"))
-        await flush(client, hosted)
         return {}
 
     async def spawn(self, client: RpcClient, params: Params) -> JSON:
@@ -247,31 +249,26 @@ class _Team:
             profile=given(params, "profile"),
             overrides=None if overrides is None else overrides.values,
         )
-        await flush(client, hosted)
         return {"generation": handle.generation}
 
     async def retire(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         await hosted.mob.retire(given(params, "member"))
-        await flush(client, hosted)
         return {}
 
     async def respawn(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         handle = await hosted.mob.respawn(given(params, "member"))
-        await flush(client, hosted)
         return {"generation": handle.generation}
 
     async def wire(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         await hosted.mob.wire(given(params, "from"), given(params, "to"), *_vias(params))
-        await flush(client, hosted)
         return {}
 
     async def unwire(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         await hosted.mob.unwire(given(params, "from"), given(params, "to"), *_vias(params))
-        await flush(client, hosted)
         return {}
 
     # -- its life --------------------------------------------------------------------------------------------------
@@ -279,7 +276,6 @@ class _Team:
     async def wait_quiet(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
         await _cancellable(client, params, hosted.mob.wait_quiet)
-        await flush(client, hosted)
         return {}
 
     async def stop(self, client: RpcClient, params: Params) -> JSON:

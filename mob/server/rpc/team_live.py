@@ -57,7 +57,7 @@ def team_live_methods(realm: Realm, door: LiveDoor) -> dict[str, Serve]:
             raise
 
     async def live_close(client: RpcClient, params: Params) -> JSON:
-        held = realm.channels.get(params.text("channel"))
+        held = realm.channels.get(params.text("channel", most=200))
         if held not in room_of(client).channels:
             raise ChannelUnknown(f"this client did not open {held.channel_id}")
         await held.close(params.maybe_text("reason", most=200) or "client_closed")
