@@ -55,6 +55,8 @@ STEPS = st.one_of(
     st.tuples(st.just("finish")),
     st.tuples(st.just("play"), st.floats(0, 1)),
     st.tuples(st.just("play_all")),
+    st.tuples(st.just("stop_playing")),
+    st.tuples(st.just("played_through")),
     st.tuples(st.just("interrupt")),
     st.tuples(st.just("truncate"), st.integers(-5, 3000)),
     st.tuples(st.just("tool")),
@@ -143,6 +145,17 @@ class LawBench(Bench):
         for item_id, ms in self.given().items():
             self.receipts[item_id] = ms
         self.play_all()
+
+    def do_stop_playing(self):
+        self.command(inputs.StopPlaying())
+
+    def do_played_through(self):
+        talk = self.machine.conversation
+        turn = talk.line.current
+        if turn is not None and talk._draining(turn) and not turn.playback.stopped:
+            # The client says by it that it plays the whole answer.
+            self.receipts |= {item_id: ms for item_id, ms in self.given().items() if item_id in turn.playback}
+        self.command(inputs.PlayedThrough())
 
     def given(self) -> dict[str, int]:
         """How much of each item the client has been given, ms."""
