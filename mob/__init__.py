@@ -73,12 +73,14 @@ if TYPE_CHECKING:
         Interrupted as Interrupted,
         LiveEvent as LiveEvent,
         ResponseDone as ResponseDone,
+        SpeechCommitted as SpeechCommitted,
         SpeechStarted as SpeechStarted,
         SpeechStopped as SpeechStopped,
         Text as Text,
         TextDelta as TextDelta,
         ToolCall as ToolCall,
         ToolFinished as ToolFinished,
+        TurnBegan as TurnBegan,
         TurnCommitted as TurnCommitted,
         UserTranscript as UserTranscript,
         UserTranscriptDelta as UserTranscriptDelta,
@@ -117,7 +119,8 @@ _HOMES = {
     "mob.live.channel": "LiveChannel",
     "mob.live.events": (
         "AgentTranscript AgentTranscriptDelta AudioDelta AudioDone ChannelError Connected Disconnected Interrupted "
-        "LiveEvent ResponseDone SpeechStarted SpeechStopped Text TextDelta ToolCall ToolFinished TurnCommitted "
+        "LiveEvent ResponseDone SpeechCommitted SpeechStarted SpeechStopped Text TextDelta ToolCall ToolFinished "
+        "TurnBegan TurnCommitted "
         "UserTranscript UserTranscriptDelta"
     ),
     "mob.live.ports": "ChannelOptions",
