@@ -201,10 +201,8 @@ class _Team:
         hosted = hosted_of(self._realm, params)
         text, images, timeout = given(params, "text"), _images(params), _seconds(params, "timeout")
         of: Mob | MemberHandle = handle_of(hosted.mob, params) if "member" in params else hosted.mob
-        try:
-            answer = await _cancellable(client, params, lambda: of.ask(text, timeout=timeout, images=images))
-        finally:
-            return {"text": answer.text, "turn": turn_json(answer.turn)}
+        answer = await _cancellable(client, params, lambda: of.ask(text, timeout=timeout, images=images))
+        return {"text": answer.text, "turn": turn_json(answer.turn)}
 
     async def cancel(self, client: RpcClient, params: Params) -> JSON:
         scope = room_of(client).calls.get(params.text("call", most=200))
