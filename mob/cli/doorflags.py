@@ -45,7 +45,7 @@ def rpc_flags(rpc: argparse.ArgumentParser) -> None:
 def attach_flags(attach: argparse.ArgumentParser) -> None:
     """`mob attach SERVER`."""
     attach.add_argument(
-        "server", metavar="SERVER", help="http://HOST:PORT of `mob serve`, tcp://HOST:PORT, or a command in quotes"
+        "server", metavar="SERVER", help="http://HOST:PORT of `mob serve` (or https, tcp, tls), or a command in quotes"
     )
     attach.add_argument("--say", metavar="TEXT", action="append", default=[], help="one turn; may be given again")
     attach.add_argument("--member", metavar="NAME", help="talk with this member, whoever has the floor")

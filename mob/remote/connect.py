@@ -35,9 +35,10 @@ async def connect(
 ) -> AsyncIterator[RemoteMob]:
     """A running team at a server, until the block is left.
 
-    `server`: `http(s)://HOST:PORT` of a `mob serve`, `ws(s)://…/rpc`, `tcp://HOST:PORT` (JSON lines), or a command that
-    speaks JSON lines on its standard streams, such as `mob rpc --team FILE`; it is ended with the block. `secret`: the
-    server's. `mob`: which of its mobs; may be left out where there is one. `network` replaces TCP (tests do).
+    `server`: `http(s)://HOST:PORT` of a `mob serve`, `ws(s)://…/rpc`, `tcp://HOST:PORT` or `tls://` (JSON lines), or a
+    command that speaks JSON lines on its standard streams, such as `mob rpc --team FILE`; it is ended with the block.
+    `secret`: the server's. `mob`: which of its mobs; may be left out where there is one. `network` replaces TCP (tests
+    do).
 
     ServerGone, Unauthorized, UsageError, MobUnknown, MemberNotRunning, SessionIdle. What the block raises comes out as
     it is.

@@ -2,7 +2,7 @@
 
 http(s)://HOST:PORT        JSON-RPC over a WebSocket at /rpc, live sockets at /live/ws: `mob serve`
 ws(s)://HOST:PORT/rpc      the same, told exactly
-tcp://HOST:PORT            JSON lines: `mob serve --rpc`, `mob rpc --listen`
+tcp://HOST:PORT            JSON lines: `mob serve --rpc`, `mob rpc --listen`; tls://HOST:PORT where it has a certificate
 anything else              a command, started as a process that speaks JSON lines on its standard streams; it is
                            ended with the connection: its input ends, and what does not go is made to go
 """
@@ -10,6 +10,7 @@ anything else              a command, started as a process that speaks JSON line
 from __future__ import annotations
 
 import shlex
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,7 +28,8 @@ from mob.remote.links import MAX_MESSAGE_BYTES, FrameLink, LineLink, Link
 
 _CONNECT_S = 10.0
 _GO_S, _TERMINATE_S = 15.0, 5.0
-_SCHEMES = ("http", "https", "ws", "wss", "tcp")
+_SCHEMES = ("http", "https", "ws", "wss", "tcp", "tls")
+_LINES = ("tcp", "tls")
 _UNAUTHORIZED, _FULL = 401, 503
 
 
@@ -56,7 +58,7 @@ async def dial(
     if url is None:
         words = shlex.split(server) if isinstance(server, str) else list(server)
         way = _command(words, secret)
-    elif url.scheme == "tcp":
+    elif url.scheme in _LINES:
         way = _lines(url, secret, network)
     else:
         way = _frames(url, secret, network, nursery, watchdog)
@@ -80,11 +82,11 @@ def _url(server: str | Sequence[str]) -> SplitResult | None:
         raise UsageError(f"{server!r}: an address begins with {'://, '.join(_SCHEMES)}://; anything else is a command")
     try:
         url = urlsplit(server)
-        known = url.hostname is not None and (url.port is not None or scheme != "tcp")
+        known = url.hostname is not None and (url.port is not None or scheme not in _LINES)
     except ValueError as error:
         raise UsageError(f"{server!r} is no address: {error}") from None
     if not known:
-        raise UsageError(f"{server!r} is no address: it needs a host{' and a port' if scheme == 'tcp' else ''}")
+        raise UsageError(f"{server!r} is no address: it needs a host{' and a port' if scheme in _LINES else ''}")
     return url
 
 
@@ -124,19 +126,35 @@ def unreached(where: str, error: ProviderError) -> MobError:
 
 @asynccontextmanager
 async def _lines(url: SplitResult, secret: str | None, network: Network) -> AsyncIterator[Dialled]:
-    where = f"tcp://{url.netloc}"
-    stream = None
+    where, host = f"{url.scheme}://{url.netloc}", url.hostname or ""
+    stream: trio.abc.Stream | None = None
     with trio.move_on_after(_CONNECT_S):
         try:
-            stream = await network.connect(url.hostname or "", url.port or 0)
+            stream = await network.connect(host, url.port or 0)
         except ProviderError as error:
             raise unreached(where, error) from error
+        if url.scheme == "tls":
+            stream = await _secured(stream, host, where, network)
     if stream is None:
         raise ServerGone(f"{where} did not answer within {_CONNECT_S:g} s; is a server there?")
     try:
         yield Dialled(LineLink(stream), where, secret=secret)
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def _secured(stream: trio.abc.Stream, host: str, where: str, network: Network) -> trio.abc.Stream:
+    """TLS over it. ServerGone when the server's certificate does not convince, or it speaks none."""
+    secured = trio.SSLStream(stream, network.tls_context(), server_hostname=host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except (trio.BrokenResourceError, ssl.SSLError) as error:
+        await trio.aclose_forcefully(stream)
+        raise ServerGone(f"{where} cannot be reached by TLS: {error.__cause__ or error}") from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secured
 
 
 @asynccontextmanager

@@ -158,23 +158,23 @@ class Front:
             await trio.aclose_forcefully(stream)
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
-        if self._tls is not None:
-            stream = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-            with trio.move_on_after(self._limits.tls_s) as patience:
-                await stream.do_handshake()
-            if patience.cancelled_caught:
-                return
-        head, replayed = await read_head(stream, within_s=self._limits.head_s)
+        secured = await secure(stream, self._tls, self._limits)
+        if secured is None:
+            return
+        head, replayed = await read_head(secured, within_s=self._limits.head_s)
         if head is not None and head.is_upgrade:
             await self._serve_socket(head, replayed)
             return
-        limits = self._limits
-        bounds = HttpBounds(limits.max_body_bytes, limits.idle_s, limits.request_s, self._room)
+        limits, bounds = self._limits, self._bounds()
         if head is not None:
             await serve_http(replayed, self._answer, bounds)
             return
         with trio.move_on_after(limits.close_s):  # no head in time, or none that can be one: time to say so
             await serve_http(replayed, self._answer, bounds)
+
+    def _bounds(self) -> HttpBounds:
+        limits = self._limits
+        return HttpBounds(limits.max_body_bytes, limits.idle_s, limits.request_s, self._room)
 
     # -- HTTP ------------------------------------------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ class Front:
         refusal = self._refusal_of_socket(head, found)
         if refusal is not None or found is None:
             self._refused += 1
-            await serve_http(replayed, functools.partial(self._refuse_socket, refusal))
+            await serve_http(replayed, functools.partial(self._refuse_socket, refusal), self._bounds())
             return
         route, params = found
         transport = await self._shake_hands(head, replayed, route)
@@ -315,6 +315,19 @@ class Front:
                 return None
             return transport
         return None
+
+
+async def secure(stream: trio.abc.Stream, tls: ssl.SSLContext | None, limits: DoorLimits) -> trio.abc.Stream | None:
+    """The stream with TLS on it, if there is to be any; None when the client does not shake hands in time.
+
+    trio.BrokenResourceError, ssl.SSLError.
+    """
+    if tls is None:
+        return stream
+    secured = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+    with trio.move_on_after(limits.tls_s) as patience:
+        await secured.do_handshake()
+    return None if patience.cancelled_caught else secured
 
 
 def _anybody(_: UpgradeRequest) -> Refusal | None:

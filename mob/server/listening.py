@@ -55,8 +55,11 @@ def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(cert, key)
+        # Without a password of our own, OpenSSL would ask the terminal for that of an encrypted key, and wait.
+        context.load_cert_chain(cert, key, password="")
     except (OSError, ssl.SSLError) as error:
-        what = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-        raise UsageError(f"the certificate in {cert} cannot be used ({what}); give PEM files") from error
+        what = error.strerror if error.errno is not None and not isinstance(error, ssl.SSLError) else error
+        raise UsageError(
+            f"the certificate in {cert} cannot be used ({what}); give PEM files, and a key that is not encrypted"
+        ) from error
     return context

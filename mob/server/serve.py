@@ -20,7 +20,7 @@ import trio
 from attrs import field, frozen
 
 from mob.server.auth import Gatekeeper, check_exposure
-from mob.server.front import Front
+from mob.server.front import Front, secure
 from mob.server.listening import Address, listen
 from mob.server.realm import Realm
 from mob.server.routes import Table
@@ -109,7 +109,7 @@ class _Server:
         secure = "http" if settings.tls is None else "https"
         return Served(
             http=None if front is None else f"{secure}://{front[1]}",
-            rpc=None if rpc is None else f"tcp://{rpc[1]}",
+            rpc=None if rpc is None else f"{'tcp' if settings.tls is None else 'tls'}://{rpc[1]}",
             live=None if live is None else f"{scheme}://{live[1]}",
             warnings=warnings,
         )
@@ -147,15 +147,19 @@ class _Server:
         table = Table((), live_sockets(self._realm))
         return Front(table, self._settings.gatekeeper, self._realm.limits, tls=self._settings.tls)
 
-    async def _serve_lines(self, stream: trio.SocketStream) -> None:
+    async def _serve_lines(self, stream: trio.abc.Stream) -> None:
         limits = self._realm.limits
         if self._lines >= limits.max_rpc_clients:
             await trio.aclose_forcefully(stream)
             return
         self._lines += 1
         try:
-            link = StreamLink(stream, stream, max_bytes=limits.max_request_bytes)
-            await serve_rpc_lines(link, self._methods, limits, gatekeeper=self._settings.gatekeeper)
+            secured = await secure(stream, self._settings.tls, limits)
+            if secured is not None:
+                link = StreamLink(secured, secured, max_bytes=limits.max_request_bytes)
+                await serve_rpc_lines(link, self._methods, limits, gatekeeper=self._settings.gatekeeper)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+            pass  # it has gone, or speaks something else
         finally:
             self._lines -= 1
             await trio.aclose_forcefully(stream)

@@ -68,38 +68,34 @@ class LiveSockets:
         )
 
     async def serve(self, visit: Visit) -> None:
-        """One WebSocket, to its end."""
-        if self._open >= self._realm.limits.max_sockets:
-            full = DoorFull(f"{self._open} live sockets are open, which is all this server takes")
-            await self._refuse(visit.transport, full)
-            return
-        self._open += 1
-        try:
-            await self._serve(visit)
-        finally:
-            self._open -= 1
-
-    async def _serve(self, visit: Visit) -> None:
+        """One WebSocket, to its end. Only those that are let in count: a refused one takes nobody's place."""
         try:
             terms = terms_of(visit.head.query)
             session = self._attach(terms, visit.transport)
         except MobError as error:
             await self._refuse(visit.transport, error)
             return
+        self._open += 1
         self._attached += 1
         try:
             with self._realm.channels.watchdog.watch(visit.transport):
                 await session.run()
         finally:
+            self._open -= 1
             self._lost_bytes += session.teller.lost_bytes
             self._lost_events += session.teller.lost_events
             self._rejected += session.listener.refused
 
     def _attach(self, terms: Terms, transport: Transport) -> _Session:
-        """Let the client in, wholly or not at all. TokenRefused, ChannelUnknown, AlreadyAttached, RequestInvalid."""
+        """Let the client in, wholly or not at all.
+
+        TokenRefused, DoorFull, ChannelUnknown, AlreadyAttached, RequestInvalid.
+        """
         tokens, now = self._realm.tokens, trio.current_time()
         purpose: Purpose = "live" if terms.resume is None else "resume"
         tokens.peek(terms.shown, purpose, now=now, channel=terms.channel)
+        if self._open >= self._realm.limits.max_sockets:
+            raise DoorFull(f"{self._open} live sockets are open, which is all this server takes")
         held = self._realm.channels.get(terms.channel)
         expected = f"pcm_{held.live.input_rate // 1000}k_mono"
         if terms.format not in (None, expected):

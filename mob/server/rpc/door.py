@@ -5,6 +5,8 @@
 
 A table of methods is of one server and serves all its clients; what belongs to one client is in its RpcClient. Where a
 secret is wanted of a stream of lines, the first message must be `initialize` with it, and nothing is served before.
+Where none is, the first line must be a message: any page of a browser can send a port an HTTP request whose body is
+lines of JSON, and its first line is none.
 """
 
 from __future__ import annotations
@@ -61,9 +63,9 @@ def rpc_methods(realm: Realm, *, live: LiveDoor | None) -> Methods:
 async def serve_rpc_lines(
     link: StreamLink, methods: Methods, limits: DoorLimits, *, gatekeeper: Gatekeeper | None = None
 ) -> None:
-    """Serve one client until it goes. `gatekeeper`: the client must first say the secret, if there is one."""
+    """Serve one client until it goes. `gatekeeper`: it comes from outside, and its first line decides."""
     entrance: Link = link
-    if gatekeeper is not None and gatekeeper.secret is not None:
+    if gatekeeper is not None:
         entrance = _Guarded(link, gatekeeper, limits)
     await RpcClient(entrance, methods, limits).run()
 
@@ -91,20 +93,37 @@ def rpc_sockets(realm: Realm, methods: Methods) -> list[SocketRoute]:
 
 
 class _Guarded:
-    """A link whose first message must be `initialize` with the server's secret; otherwise it is refused and ended."""
+    """A link whose first line must be a message, and `initialize` with the server's secret if there is one.
+
+    Otherwise it is refused and ended.
+    """
 
     def __init__(self, link: StreamLink, gatekeeper: Gatekeeper, limits: DoorLimits) -> None:
         self._link = link
         self._gatekeeper = gatekeeper
         self._limits = limits
-        self._receive: Callable[[], Awaitable[bytes | None]] = self._first
+        self._receive: Callable[[], Awaitable[bytes | None]] = (
+            self._first if gatekeeper.secret is None else self._first_with_secret
+        )
         self.send = link.send
 
     async def receive(self) -> bytes | None:
-        """As the link's, once the secret was said."""
+        """As the link's, once the client was let in."""
         return await self._receive()
 
     async def _first(self) -> bytes | None:
+        """The first line, if it is a message; None after a refusal."""
+        with suppress(TooLong):
+            data = await self._link.receive()
+            message = None if data is None else read_message(data)
+            if not isinstance(message, Malformed):
+                self._receive = self._link.receive
+                return data
+        error = Unauthorized("the first line is no JSON-RPC message: who speaks something else is not listened to")
+        await self._link.send(write_message(Response(None, error=error_of(error))))
+        return None
+
+    async def _first_with_secret(self) -> bytes | None:
         """The first message, if it may come in; None after a refusal. It must be short, and come soon."""
         data, link, most = None, self._link, self._link.max_bytes
         link.max_bytes = min(most, _FIRST_BYTES)
