@@ -105,7 +105,7 @@ async def answer_handshake(
     try:
         request, early = await _read_request(pipe, protocol)
         asked = _asked(request)
-        refusal = admit(asked) if admit is not None else None
+        refusal = _refusal_of_words(asked) or (admit(asked) if admit is not None else None)
         response = protocol.accept(request) if refusal is None else _refuse(protocol, refusal)
         protocol.send_response(response)
         await write_all(pipe, b"".join(protocol.data_to_send()))
@@ -130,6 +130,8 @@ async def _read_request(pipe: Pipe, protocol: ServerProtocol) -> tuple[Request, 
     request, *early = events
     if not isinstance(request, Request):
         raise WireError("not a WebSocket handshake", recovery="fatal")
+    if protocol.eof_sent:  # what came behind the request, in the same piece, is no frame: it cannot be answered now
+        raise WireError("what followed the request for a WebSocket is none of its frames", recovery="fatal")
     return request, early
 
 
@@ -137,6 +139,14 @@ def _asked(request: Request) -> UpgradeRequest:
     headers = _plain(request.headers)
     offered = headers.get("sec-websocket-protocol", "").split(",")
     return UpgradeRequest(request.path, headers, tuple(name.strip() for name in offered if name.strip()))
+
+
+def _refusal_of_words(asked: UpgradeRequest) -> Refusal | None:
+    """The library fails at what is not ASCII in the headers of its own, so they never come there."""
+    for name, value in asked.headers.items():
+        if (name in ("connection", "upgrade") or name.startswith("sec-websocket-")) and not value.isascii():
+            return Refusal(HTTPStatus.BAD_REQUEST, f"{name} has a character that no WebSocket header has")
+    return None
 
 
 def _refuse(protocol: ServerProtocol, refusal: Refusal) -> Response:

@@ -102,7 +102,7 @@ class HttpReply:
 
     async def send_json(self, status: int, value: object, headers: Headers = ()) -> None:
         """The whole response at once."""
-        await self.send_bytes(status, json.dumps(value, ensure_ascii=False).encode(), "application/json", headers)
+        await self.send_bytes(status, _as_json(value), "application/json", headers)
 
     async def send_bytes(self, status: int, body: bytes, content_type: str, headers: Headers = ()) -> None:
         """The whole response at once."""
@@ -273,6 +273,13 @@ class _Reader:
                 return None
             self._deadline = min(self._deadline, trio.current_time() + self._bounds.request_s)
             connection.receive_data(bytes(data))
+
+
+def _as_json(value: object) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON text can carry and UTF-8 cannot
+        return json.dumps(value).encode()
 
 
 def _response(status: int, headers: Headers) -> h11.Response:
