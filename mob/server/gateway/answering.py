@@ -19,6 +19,7 @@ so is one without anything, which is asked for again; if it is not, the turn's c
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Literal
 
 from attrs import define, evolve, field
 
@@ -121,11 +122,11 @@ class Answering:
         """The answer that waited for the client goes on, as this response."""
         self._answer = _Answer(self._client.server.start_response(params), self._turn)
 
-    def stop(self) -> None:
+    def stop(self, reason: Literal["turn_detected", "client_cancelled"] = "turn_detected") -> None:
         """The client has had enough of this answer: whatever more comes of its turn is not shown."""
         answer, self._answer = self._answer, None
         if answer is not None:
-            answer.writer.cancel("turn_detected")
+            answer.writer.cancel(reason)
         self._muted = self._muted or answer is None or answer.turn is not None
 
     def fail(self, code: str, message: str) -> None:

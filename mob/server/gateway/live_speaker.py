@@ -253,6 +253,8 @@ class LiveSpeaker:
             await self._settle_cut()
         else:
             self._cut_by = float("inf")
+            if self._answering.active and not self._answering.asked:
+                self._answering.stop("client_cancelled")
 
     def called(self, call: Call, cause: Cause) -> bool:
         """See Speaker."""

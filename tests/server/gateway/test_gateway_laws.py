@@ -103,6 +103,8 @@ DETECTIONS = [
 STEPS = st.one_of(
     st.tuples(st.just("type"), st.sampled_from(QUESTIONS)),
     st.tuples(st.just("create"), st.sampled_from([None, ["text"], ["audio"]])),
+    st.tuples(st.just("ask"), st.sampled_from(QUESTIONS)),
+    st.tuples(st.just("go_on"), st.sampled_from([0.5, 3.0])),
     st.tuples(st.just("say"), st.sampled_from(QUESTIONS[:3])),
     st.tuples(st.just("noise"), st.sampled_from([20, 300])),
     st.tuples(st.just("commit")),
@@ -158,6 +160,13 @@ class Talk:
         match step:
             case ("type", text):
                 wire.type(text)
+            case ("ask", text):
+                self.step(("tools", [WEATHER]), nursery)
+                wire.type(text)
+                wire.send("response.create")
+            case ("go_on", _):
+                self.step(("answer",), nursery)
+                wire.send("response.create")
             case ("system",):
                 wire.type("The user is in a hurry.", role="system")
             case ("create", output):
@@ -203,7 +212,9 @@ async def talk(member: str, steps: list[tuple], faults: list[str], early: bool) 
                 try:
                     for step in steps:
                         one.step(step, nursery)
-                        await wire.settle(step[1] if step[0] == "wait" else 0.01)
+                        await wire.settle(
+                            step[1] if step[0] in ("wait", "go_on") else 0.6 if step[0] == "ask" else 0.01
+                        )
                     if not early:
                         await wire.settle(400)
                 except TransportClosed:

@@ -346,3 +346,15 @@ async def test_a_client_that_only_tells_is_told_to_ask(autojump_clock, model):
         assert wire.events[-1]["error"]["code"] == "limit_reached"
         response = await wire.ask("When are you open?", output_modalities=["text"])
         assert response["status"] == "completed", response
+
+
+async def test_a_truncation_alone_ends_the_answer_that_it_cuts(autojump_clock):
+    async with open_doors() as doors, dialled(doors) as wire:
+        wire.type("Tell me about yourself.")
+        wire.send("response.create")
+        first = await wire.until("response.output_audio.delta", 2)
+        wire.send("conversation.item.truncate", item_id=first["item_id"], content_index=0, audio_end_ms=100)
+        done = (await wire.until("response.done"))["response"]
+        assert done["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
+        await wire.settle()
+        assert said(doors.history()[0]).heard_ms == 100
