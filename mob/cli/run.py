@@ -59,7 +59,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
     state = state_file(arguments.state)
-    run_id = await last_run(state) if arguments.resume == "last" else arguments.resume
+    run_id = await last_run(state, definition.id) if arguments.resume == "last" else arguments.resume
     opened = mob.open_mob(
         definition,
         rehearse=True if arguments.rehearse else None,
@@ -78,11 +78,11 @@ async def _run(definition: MobDefinition, arguments: argparse.Namespace) -> int:
     return INTERRUPTED if talking.cancel_called else code
 
 
-async def last_run(state: Path) -> str:
-    """The run that was begun last. RunUnknown."""
-    runs = await SqliteStore(state).runs()
+async def last_run(state: Path, team: str) -> str:
+    """The run of this team that was begun last: clients of a server begin runs of their own. RunUnknown."""
+    runs = [run for run in await SqliteStore(state).runs() if run.mob == team]
     if not runs:
-        raise RunUnknown(f"{state} holds no run to resume; leave out --resume, or name another --state")
+        raise RunUnknown(f"{state} holds no run of {team} to resume; leave out --resume, or name another --state")
     return runs[-1].run_id
 
 

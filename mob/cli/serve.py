@@ -35,7 +35,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 async def _serve(arguments: argparse.Namespace, definitions: list[MobDefinition], settings: DoorSettings) -> None:
     state: Path = state_file(arguments.state)
-    run_id = await last_run(state) if arguments.resume == "last" else arguments.resume
+    run_id = await last_run(state, definitions[0].id) if arguments.resume == "last" else arguments.resume
     async with open_realm(realm_settings(arguments, _REALM), store=SqliteStore(state)) as realm:
         for definition in definitions:
             await realm.add_mob(definition, run_id=run_id).start()

@@ -10,10 +10,12 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from live_sockets import FULL, attached, definition, open_channel, query_of
+from attrs import evolve
+from live_sockets import FULL, attached, definition, open_channel, query_of, started
 
 import mob
-from mob.errors import ServerGone, UsageError
+from mob.cli.run import last_run
+from mob.errors import RunUnknown, ServerGone, UsageError
 from mob.live.network import TcpNetwork
 from mob.live.transport import open_websocket
 from mob.server.auth import Gatekeeper
@@ -25,6 +27,7 @@ from mob.server.routes import Table
 from mob.server.rpc.door import rpc_methods, serve_rpc_lines
 from mob.server.rpc.links import StreamLink
 from mob.server.serve import DoorSettings, Served, serve_doors
+from mob.store.sqlite import SqliteStore
 
 SECRET = "a-secret-that-is-long-enough"
 LIST = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "session/list", "params": {}}).encode()
@@ -92,6 +95,18 @@ async def test_sockets_with_false_tokens_take_nobodys_place(autojump_clock):
             await open_websocket(ours, f"ws://127.0.0.1/live/ws?{query_of(held, token='x')}")  # and it reads no more
         async with attached(door, held, FULL) as client:
             assert client.frames[0]["observation"] == "attached"
+
+
+async def test_the_last_run_to_resume_is_the_teams_own_whatever_its_clients_began(tmp_path):
+    state = tmp_path / "state.sqlite"
+    async with open_realm(RealmSettings("test", rehearse=True), store=SqliteStore(state)) as realm:
+        team = realm.add_mob(evolve(definition(), id="desk"))
+        await team.start()
+        session = await started(realm)
+    assert [run.run_id for run in await SqliteStore(state).runs()] == [team.run_id, session.hosted.run_id]
+    assert await last_run(state, "desk") == team.run_id
+    with pytest.raises(RunUnknown, match="other"):
+        await last_run(state, "other")
 
 
 # -- certificates ------------------------------------------------------------------------------------------------------
