@@ -75,14 +75,14 @@ class Conversation:
         turn = self.line.with_item(item_id)
         if turn is None or turn.cut is not None or item_id not in turn.playback:
             raise LiveRejected(
-                f"no audio of {item_id!r} is being played: it was never received, or its turn is settled",
+                f"no audio of {item_id!r:.100} is being played: it was never received, or its turn is settled",
                 reason="nothing_to_truncate",
             )
         turn.playback.advance(self.context.now)
         generated = turn.heard(item_id).generated_ms
         if not 0 <= ms <= generated:
             raise LiveRejected(
-                f"{item_id!r} cannot end at {ms} ms: {generated} ms of it were received", reason="beyond_received"
+                f"{item_id!r:.100} cannot end at {ms} ms: {generated} ms of it were received", reason="beyond_received"
             )
         turn.playback.stopped_at(item_id, ms, self.context.now)
         self.interruption.cut(turn, "truncated")

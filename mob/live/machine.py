@@ -305,7 +305,7 @@ class ChannelMachine:
         turn = self.conversation.calls.answered(what.call_id, what.output)
         if turn is None:
             raise LiveRejected(
-                f"no call {what.call_id!r} waits for you: it is unknown, ended already, or run by the session",
+                f"no call {what.call_id!r:.100} waits for you: it is unknown, ended already, or run by the session",
                 reason="unknown_call",
             )
         self.conversation.tool_ended(turn)

@@ -76,7 +76,7 @@ def misfit(
 ) -> str | None:
     """What of these the model cannot do, as a sentence; None when nothing. What the catalogue does not know may be."""
     if voice is not None and model.voices and voice not in model.voices:
-        return f"{model.id} has no voice {voice!r}; it has {', '.join(model.voices)}"
+        return f"{model.id} has no voice {voice!r:.60}; it has {', '.join(model.voices)}"
     if output is not None and output not in model.output_modalities:
         return f"{model.id} does not answer with {output}; it answers with {', '.join(model.output_modalities)}"
     if turn_detection is not None and model.turn_modes and turn_detection.mode not in model.turn_modes:

@@ -129,7 +129,7 @@ class Listener:
     async def _played_whole(self, what: frames.PlaybackComplete) -> None:
         self._promised()
         if not self._held.playback_complete(what.item_id):
-            raise LiveRejected(f"no speech of {what.item_id!r} was sent lately", reason="unknown_item")
+            raise LiveRejected(f"no speech of {what.item_id!r:.100} was sent lately", reason="unknown_item")
 
     def _promised(self) -> None:
         if not self._terms.receipts:
