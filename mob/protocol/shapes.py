@@ -1,10 +1,10 @@
-"""What a mob has and tells, as JSON and back: turns, items, usage, run events, live events, errors.
+"""What a mob keeps and tells, as JSON and back: turns, usage, run events, errors.
 
 Theory. Each shape has a function that makes it and one that reads it, and reading what was made gives an equal value.
-Turns, items and usage stand on a door as they stand in the log (`mob.history.codec`): fields that have their default
-are left out. Run events are what `mob run --json` prints; live events have the same manner, `type` and then their
-fields, with audio as base64. An error is its stable `code`, its message and the fields of its class; beside them stand
-the codes of the classes above it, so that a reader that does not know the class knows at least its kind.
+Turns and usage stand on a door as they stand in the log (`mob.history.codec`): fields that have their default are left
+out. Run events are what `mob run --json` prints. An error is its stable `code`, its message and the fields of its class;
+beside them stand the codes of the classes above it, so that a reader that does not know the class knows at least its
+kind. What a live channel tells is in `mob.protocol.observations`.
 
 Reading is strict about what is there and lenient about what is new, as the log is: unknown fields are passed over, and
 an event of a type that this version does not know is None. Everything else that does not fit is a WireError that names
@@ -14,7 +14,6 @@ the field (law 26).
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from types import ModuleType, NoneType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
@@ -25,9 +24,7 @@ from mob import errors
 from mob.definition.findings import Finding
 from mob.errors import DoorError, MobError, WireError
 from mob.history import codec
-from mob.history.items import Item, Turn
-from mob.live import events as live_events
-from mob.live.events import LiveEvent
+from mob.history.items import Turn
 from mob.sessions import events as run_events
 from mob.sessions.events import RunEvent
 from mob.team.events import StreamLagged
@@ -47,16 +44,6 @@ def turn_json(turn: Turn) -> JSON:
 def turn_of(value: object) -> Turn:
     """The turn. WireError."""
     return _read(value, Turn, "turn")
-
-
-def item_json(item: Item) -> JSON:
-    """One item of a turn, with its `type`."""
-    return codec.as_json(item)
-
-
-def item_of(value: object) -> Item:
-    """The item. WireError."""
-    return _read(value, cast("type[Item]", Item), "item")
 
 
 def usage_json(usage: Usage) -> JSON:
@@ -86,19 +73,6 @@ def event_of(value: object) -> RunEvent | None:
     names, nullable = _RUN_EVENT_FIELDS[cls.type]
     known = dict.fromkeys(nullable) | {name: body[shown] for shown, name in names.items() if shown in body}
     return _read(known, cls, cls.type)
-
-
-def live_event_json(event: LiveEvent) -> JSON:
-    """An event of a live channel: its `type` (AudioDelta is `audio_delta`), then its fields; audio as base64."""
-    return {"type": _LIVE_NAMES[type(event)], **codec.as_json(event)}
-
-
-def live_event_of(value: object) -> LiveEvent | None:
-    """The event of a live channel; None when this version does not know its type. WireError."""
-    body = _object(value, "event")
-    name = _type_of(body, "event")
-    cls = _LIVE_EVENTS.get(name)
-    return None if cls is None else _read(body, cls, name)
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
@@ -178,14 +152,8 @@ def _named_in(module: ModuleType, base: type[_T]) -> list[type[_T]]:
     return [cls for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, base) and cls is not base]
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
 _EVENTS: list[type[RunEvent]] = [StreamLagged, *_named_in(run_events, RunEvent)]
 _RUN_EVENTS = {cls.type: cls for cls in _EVENTS}
-_LIVE_NAMES = {cls: _snake(cls.__name__) for cls in _named_in(live_events, LiveEvent)}
-_LIVE_EVENTS = {name: cls for cls, name in _LIVE_NAMES.items()}
 _ERRORS = {cls.code: cls for cls in _named_in(errors, MobError)}
 _DETAIL_TYPES = {cls: _detail_types(cls) for cls in _ERRORS.values()}
 

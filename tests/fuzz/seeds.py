@@ -39,7 +39,7 @@ from mob.protocol.frames import (
     encode_frame,
 )
 from mob.protocol.observations import observation_of
-from mob.protocol.shapes import error_json, event_json, item_json, live_event_json, turn_json, usage_json
+from mob.protocol.shapes import error_json, event_json, turn_json, usage_json
 from mob.protocol.speech import pack_audio
 from mob.sessions import events as run
 from mob.values import Image, ToolSchema, TurnDetection, Usage
@@ -349,10 +349,8 @@ RUN_EVENTS: list[JSON] = [
 ]
 SHAPES: dict[str, list[JSON]] = {
     "turn": [turn_json(TURN)],
-    "item": [item_json(item) for item in TURN.items],
     "usage": [usage_json(TURN.usage)],
     "run event": RUN_EVENTS,
-    "live event": [live_event_json(event) for event in LIVE_EVENTS],
     "error": [error_json(error) for error in _ERRORS],
 }
 

@@ -169,9 +169,7 @@ TARGETS = (
     Target("live frames of servers", check_observation, tuple(seeds.OBSERVATIONS)),
     Target("binary speech", check_speech, raw=tuple(seeds.SPEECH)),
     Target("shape of a turn", _shape("turn_of", "turn_json"), tuple(seeds.SHAPES["turn"])),
-    Target("shape of an item", _shape("item_of", "item_json"), tuple(seeds.SHAPES["item"])),
     Target("shape of usage", _shape("usage_of", "usage_json"), tuple(seeds.SHAPES["usage"])),
     Target("shape of a run event", _shape("event_of", None), tuple(seeds.SHAPES["run event"])),
-    Target("shape of a live event", _shape("live_event_of", "live_event_json"), tuple(seeds.SHAPES["live event"])),
     Target("shape of an error", check_error, tuple(seeds.SHAPES["error"])),
 )

@@ -24,7 +24,7 @@ FOUND = [
     ),
     ("live frames of servers", b'{"observation":"connected","continuity":"fresh","t":1e999,"epoch":1}'),
     ("binary speech", b"\x01\x00\x00" + b"\x00" * 19 + b"\xf8\x7f"),
-    ("shape of an item", b'{"type":"%s"}' % (b"x" * 9000)),
+    ("shape of a turn", b'{"id":"t","cause":{"kind":"text"},"items":[{"type":"%s"}]}' % (b"x" * 9000)),
     ("shape of usage", b'{"cost_usd":-1e999}'),
     ("shape of an error", b'{"code":"token_refused","message":"no","details":{"reason":[null]}}'),
     ("shape of an error", b'{"code":"bad_definition","message":"no","details":{"findings":{"a":1}}}'),

@@ -14,17 +14,12 @@ from mob import errors
 from mob.definition.findings import Finding
 from mob.errors import DoorError, LiveRejected, MobError, ProviderRefused, WireError
 from mob.history import items
-from mob.live import events as live
 from mob.live.transport_port import HandshakeRefused, TransportClosed
 from mob.protocol.shapes import (
     error_json,
     error_of,
     event_json,
     event_of,
-    item_json,
-    item_of,
-    live_event_json,
-    live_event_of,
     turn_json,
     turn_of,
     usage_json,
@@ -76,7 +71,6 @@ BY_TYPE[tuple[items.Item, ...]] = st.lists(any_item, max_size=4).map(tuple)
 BY_TYPE[items.Turn] = drawn(items.Turn)
 
 RUN_EVENTS = [*named_in(run, run.RunEvent), StreamLagged]
-LIVE_EVENTS = named_in(live, live.LiveEvent)
 ERRORS = named_in(errors, MobError)
 
 
@@ -85,10 +79,9 @@ def over_the_wire(value):
 
 
 @settings(deadline=None, max_examples=60)
-@given(turn=drawn(items.Turn), item=any_item, usage=drawn(Usage))
-def test_what_is_kept_comes_back_as_it_went(turn, item, usage):
+@given(turn=drawn(items.Turn), usage=drawn(Usage))
+def test_what_is_kept_comes_back_as_it_went(turn, usage):
     assert turn_of(over_the_wire(turn_json(turn))) == turn
-    assert item_of(over_the_wire(item_json(item))) == item
     assert usage_of(over_the_wire(usage_json(usage))) == usage
 
 
@@ -98,14 +91,6 @@ def test_what_is_kept_comes_back_as_it_went(turn, item, usage):
 def test_an_event_of_the_run_comes_back_as_it_went(cls, data):
     event = data.draw(drawn(cls))
     assert event_of(over_the_wire(event_json(event))) == event
-
-
-@pytest.mark.parametrize("cls", LIVE_EVENTS, ids=lambda cls: cls.__name__)
-@settings(deadline=None, max_examples=25)
-@given(data=st.data())
-def test_an_event_of_a_channel_comes_back_as_it_went(cls, data):
-    event = data.draw(drawn(cls))
-    assert live_event_of(over_the_wire(live_event_json(event))) == event
 
 
 DETAILS = {
@@ -163,7 +148,6 @@ def test_an_error_without_its_details_is_refused_and_named():
 
 def test_what_is_new_is_passed_over():
     assert event_of({"type": "from_the_future", "seq": 1, "t": 0.5}) is None
-    assert live_event_of({"type": "from_the_future"}) is None
     known = {"type": "user_transcript", "seq": 1, "t": 0.5, "member": "host", "text": "hi", "mood": "good"}
     assert event_of(known) == run.UserTranscribed(seq=1, t=0.5, member="host", text="hi")
 
@@ -173,7 +157,7 @@ rubbish = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=8,
 )
-READERS = [turn_of, item_of, usage_of, event_of, live_event_of, error_of]
+READERS = [turn_of, usage_of, event_of, error_of]
 
 
 @settings(deadline=None, max_examples=150)
@@ -184,14 +168,12 @@ def test_law_26_rubbish_is_read_or_refused_and_nothing_else(value, reader):
 
 
 @settings(deadline=None, max_examples=200)
-@given(data=st.data(), cls=st.sampled_from([*RUN_EVENTS, *LIVE_EVENTS, items.Turn]))
+@given(data=st.data(), cls=st.sampled_from([*RUN_EVENTS, items.Turn]))
 def test_law_26_a_shape_with_one_wrong_value_is_refused_and_named(data, cls):
     """Any one value replaced by one of another JSON type is a WireError whose field is that value's."""
     made = data.draw(drawn(cls))
     if cls is items.Turn:
         body, read = turn_json(made), turn_of
-    elif cls in LIVE_EVENTS:
-        body, read = live_event_json(made), live_event_of
     else:
         body, read = event_json(made), event_of
     key = data.draw(st.sampled_from(sorted(body)))
