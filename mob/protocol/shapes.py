@@ -2,9 +2,9 @@
 
 Theory. Each shape has a function that makes it and one that reads it, and reading what was made gives an equal value.
 Turns and usage stand on a door as they stand in the log (`mob.history.codec`): fields that have their default are left
-out. Run events are what `mob run --json` prints. An error is its stable `code`, its message and the fields of its class;
-beside them stand the codes of the classes above it, so that a reader that does not know the class knows at least its
-kind. What a live channel tells is in `mob.protocol.observations`.
+out. Run events are what `mob run --json` prints. An error is its stable `code`, its message and the fields of its
+class; beside them stand the codes of the classes above it, so that a reader that does not know the class knows at least
+its kind. What a live channel tells is in `mob.protocol.observations`.
 
 Reading is strict about what is there and lenient about what is new, as the log is: unknown fields are passed over, and
 an event of a type that this version does not know is None. Everything else that does not fit is a WireError that names
