@@ -44,10 +44,20 @@ class Layer:
     path: Path | None = None
 
 
+class Overtaken(Exception):
+    """Another server of the realm has changed its layer meanwhile, and to what. Never leaves this floor."""
+
+    def __init__(self, head: JSON, generation: int) -> None:
+        super().__init__(generation)
+        self.head = head
+        self.generation = generation
+
+
 class RealmConfig:
     """The layers of one realm. `head` is its own, `generation` how often that was changed.
 
-    `save` makes a change durable before it is in force; it is given the new head and generation.
+    `save` makes a change durable before it is in force; it is given the head as it was, the new one and its
+    generation. It raises Overtaken when what was is not what is kept.
     """
 
     def __init__(
@@ -56,7 +66,7 @@ class RealmConfig:
         *,
         head: Mapping[str, Any] | None = None,
         generation: int = 0,
-        save: Callable[[JSON, int], Awaitable[None]] | None = None,
+        save: Callable[[JSON, JSON, int], Awaitable[None]] | None = None,
     ) -> None:
         self.layers = (Layer("built-in", {"agent": {"model": BUILT_IN_MODEL}}), *layers)
         self.generation = generation
@@ -98,22 +108,28 @@ class RealmConfig:
 
     async def _write(self, head: JSON, expected: int | None) -> None:
         if expected is not None and expected != self.generation:
-            raise ConfigConflict(
-                f"the configuration is of generation {self.generation}, not {expected}: somebody has changed it; "
-                "read it again, and change that",
-                generation=self.generation,
-            )
+            raise self._conflict(f"not {expected}")
         check_head(head)
         generation = self.generation + 1
         # In force at once, so that of two writers who read the same generation only the first is taken.
         before, self._head, self.generation = self._head, head, generation
         if self._save is not None:
             try:
-                await self._save(head, generation)
+                await self._save(before, head, generation)
+            except Overtaken as other:
+                self._head, self.generation = other.head, other.generation
+                raise self._conflict("by another server of this realm") from None
             except BaseException:
                 if self.generation == generation:
                     self._head, self.generation = before, generation - 1
                 raise
+
+    def _conflict(self, what: str) -> ConfigConflict:
+        return ConfigConflict(
+            f"the configuration is of generation {self.generation}, {what}: somebody has changed it; "
+            "read it again, and change that",
+            generation=self.generation,
+        )
 
 
 def read_layers(project: Path, home: Path) -> tuple[Layer, ...]:

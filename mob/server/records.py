@@ -3,19 +3,22 @@
     STATE-ROOT/realms/NAME/
     ├─ realm.json      which store it has (pinned for good), and one record per mob and session
     ├─ config.json     the realm's own configuration, with its generation
-    └─ state.sqlite    the log
+    ├─ state.sqlite    the log
+    └─ realm.lock      held by whoever changes a file, for as long as that takes
 
 A realm without a name has none of this: it is kept in memory and gone with the process. Files are small, and written
 whole beside the old one, which they replace in one step: a reader sees one or the other, and a crash leaves either.
+Several servers may have one realm at a time: each changes its own records in the file as it is then, and nothing else.
 A record holds what a mob is made of, never what was said: that is in the log, and whether a run has begun is asked
 of the log too.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -27,7 +30,7 @@ from mob.errors import RequestInvalid, StoreCorrupt, StoreError, UsageError
 from mob.history import codec
 from mob.ids import Ids
 from mob.jsontext import read_json
-from mob.server.config import Layer, RealmConfig, check_head
+from mob.server.config import Layer, Overtaken, RealmConfig, check_head
 from mob.store.memory import MemoryStore
 from mob.store.port import Store
 from mob.store.sqlite import SqliteStore
@@ -39,6 +42,7 @@ BACKENDS: Final[tuple[Backend, ...]] = ("sqlite", "memory")
 _REALM_FILE = "realm.json"
 _CONFIG_FILE = "config.json"
 _STORE_FILE = "state.sqlite"
+_LOCK_FILE = "realm.lock"
 _FORMAT = 1
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _MAX_NAME = 100
@@ -84,7 +88,7 @@ class RealmFiles:
         before = self.records.get(record.mob_id)
         self.records[record.mob_id] = record
         try:
-            await self._save_records()
+            await self._save(record.mob_id)
         except StoreError:
             if before is None:
                 self.records.pop(record.mob_id, None)
@@ -95,25 +99,44 @@ class RealmFiles:
     async def forget(self, mob_id: str) -> None:
         """Keep it no longer; its log stays. StoreError."""
         if self.records.pop(mob_id, None) is not None:
-            await self._save_records()
+            await self._save(mob_id)
 
     # -- files -----------------------------------------------------------------------------------------------------
 
-    async def _save_records(self) -> None:
-        if self.directory is None:
+    async def _save(self, mob_id: str) -> None:
+        """Let the record of this mob be in the file as it is here."""
+        directory = self.directory
+        if directory is None or self.backend == "memory":
             await trio.lowlevel.checkpoint()
             return
-        async with self._writing:
-            records = [_shown(record) for record in self.records.values() if self.backend == "sqlite"]
-            body = {"format": _FORMAT, "backend": self.backend, "records": records}
-            await _write(self.directory / _REALM_FILE, body)
 
-    async def _save_config(self, head: JSON, generation: int) -> None:
-        if self.directory is None:
+        def change() -> None:
+            path = directory / _REALM_FILE
+            kept = {each["mob_id"]: each for each in _records_in(_read(path), path)}
+            record = self.records.get(mob_id)
+            if record is None:
+                kept.pop(mob_id, None)
+            else:
+                kept[mob_id] = _shown(record)
+            _write(path, _realm_body(self.backend, kept.values()))
+
+        async with self._writing:
+            await _locked(directory, change)
+
+    async def _save_config(self, before: JSON, head: JSON, generation: int) -> None:
+        directory = self.directory
+        if directory is None:
             await trio.lowlevel.checkpoint()
             return
+
+        def change() -> None:
+            is_kept = self._read_config()
+            if is_kept != (before, generation - 1):
+                raise Overtaken(*is_kept)
+            _write(directory / _CONFIG_FILE, {"format": _FORMAT, "generation": generation, "config": head})
+
         async with self._writing:
-            await _write(self.directory / _CONFIG_FILE, {"format": _FORMAT, "generation": generation, "config": head})
+            await _locked(directory, change)
 
     def _read_config(self) -> tuple[JSON, int]:
         body = None if self.directory is None else _read(self.directory / _CONFIG_FILE)
@@ -131,11 +154,10 @@ class RealmFiles:
         return head, generation
 
     def _read_records(self) -> None:
-        body = None if self.directory is None else _read(self.directory / _REALM_FILE)
-        try:
-            records = codec.from_json((body or {}).get("records", []), tuple[MobRecord, ...], where="records")
-        except ValueError as error:
-            raise StoreCorrupt(f"{self.directory}/{_REALM_FILE} is not what mob wrote: {error}") from None
+        if self.directory is None:
+            return
+        path = self.directory / _REALM_FILE
+        records = codec.from_json(_records_in(_read(path), path), tuple[MobRecord, ...], where="records")
         self.records = {record.mob_id: record for record in records}
 
 
@@ -167,8 +189,27 @@ def find_realm(
     chosen: Backend = pinned or ("memory" if backend == "memory" else "sqlite")
     files = RealmFiles(name, chosen, directory, layers)
     if body is None:
-        _write_now(directory / _REALM_FILE, {"format": _FORMAT, "backend": chosen, "records": []})
+        _locked_now(directory, lambda: _begin(directory / _REALM_FILE, chosen))
     return files
+
+
+def _begin(path: Path, backend: Backend) -> None:
+    if _read(path) is None:  # another server may have been faster
+        _write(path, _realm_body(backend, ()))
+
+
+def _realm_body(backend: Backend, records: Iterable[JSON]) -> JSON:
+    return {"format": _FORMAT, "backend": backend, "records": list(records)}
+
+
+def _records_in(body: JSON | None, path: Path) -> list[JSON]:
+    """The records of a realm's file, each as it can be read. StoreCorrupt."""
+    records: list[JSON] = (body or {}).get("records", [])
+    try:
+        codec.from_json(records, tuple[MobRecord, ...], where="records")
+    except ValueError as error:
+        raise StoreCorrupt(f"{path} is not what mob wrote: {error}") from None
+    return records
 
 
 def _shown(record: MobRecord) -> JSON:
@@ -189,20 +230,34 @@ def _read(path: Path) -> JSON | None:
     return body
 
 
-async def _write(path: Path, body: Mapping[str, Any]) -> None:
+async def _locked(directory: Path, change: Callable[[], None]) -> None:
     """In a thread; in the loop under a virtual clock, where a thread would count as idle. Not cancelled half-way."""
     with trio.CancelScope(shield=True):
         if is_virtual_time():
             await trio.lowlevel.checkpoint()
-            _write_now(path, body)
+            _locked_now(directory, change)
         else:
-            await trio.to_thread.run_sync(_write_now, path, body)
+            await trio.to_thread.run_sync(_locked_now, directory, change)
 
 
-def _write_now(path: Path, body: Mapping[str, Any]) -> None:
+def _locked_now(directory: Path, change: Callable[[], None]) -> None:
+    """Change a file of the realm while no other server does. The system gives the lock back when a holder dies."""
+    path = directory / _LOCK_FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        change()
+    finally:
+        os.close(file)
+
+
+def _write(path: Path, body: Mapping[str, Any]) -> None:
     beside = path.with_suffix(".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with beside.open("w", encoding="utf-8") as file:
             beside.chmod(0o600)
             json.dump(body, file, ensure_ascii=True)

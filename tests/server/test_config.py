@@ -47,7 +47,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, text):
 async def test_a_change_is_refused_when_somebody_was_faster():
     saved = []
 
-    async def save(head, generation):
+    async def save(before, head, generation):
         saved.append((head, generation))
 
     config = RealmConfig((Layer("user", {"default_model": "gpt-realtime-2", "desk": {"a": 1}}),), save=save)
@@ -66,7 +66,7 @@ async def test_a_change_is_refused_when_somebody_was_faster():
 
 
 async def test_a_change_that_cannot_be_kept_is_not_in_force():
-    async def save(head, generation):
+    async def save(before, head, generation):
         raise StoreError("the disk is full")
 
     config = RealmConfig(save=save)

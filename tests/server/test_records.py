@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 import mob
-from mob.errors import MobError, MobUnknown, StoreCorrupt, StoreError, UsageError
+from mob.errors import ConfigConflict, MobError, MobUnknown, StoreCorrupt, StoreError, UsageError
 from mob.server.realm import AGENT, RealmSettings, open_realm
 from mob.server.records import MobRecord, find_realm
 from mob.server.standalone import SessionSpec, check_spec, spec_of
@@ -105,6 +105,27 @@ async def test_a_realm_without_a_name_leaves_nothing(autojump_clock, tmp_path):
         await realm.config.patch({"a": 1}, expected=None)
     assert list(tmp_path.iterdir()) == []
     assert find_realm(None, root=tmp_path).name != files.name
+
+
+async def test_two_servers_of_a_realm_take_nothing_from_each_other(autojump_clock, tmp_path):
+    async with open_named(tmp_path) as one, open_named(tmp_path) as two:
+        kept = [await add_session(realm) for realm in (one, two, one, two)]
+        gone = await add_session(one)
+        await two.keep(kept[1].hosted, staged={"prompt": "Hello"})
+        await one.end_mob(gone.hosted)
+        await one.config.patch({"default_model": "gpt-realtime-2"}, expected=0)
+        for expected in (0, 0, None):
+            with pytest.raises(ConfigConflict) as refused:
+                await two.config.patch({"default_model": "gpt-4.1"}, expected=expected)
+            assert refused.value.generation == two.config.generation
+            await one.config.patch({"default_model": "gpt-realtime-2"}, expected=one.config.generation)
+        with pytest.raises(ConfigConflict):
+            await two.config.patch({"default_model": "gpt-4.1"}, expected=two.config.generation)
+        await two.config.patch({"default_model": "gpt-4.1"}, expected=two.config.generation)
+    async with open_named(tmp_path) as realm:
+        assert {ref.session_id for ref in realm.sessions()} == {ref.session_id for ref in kept}
+        assert realm.kept_of(realm.session(kept[1].session_id).hosted) == {"staged": {"prompt": "Hello"}}
+        assert (realm.config.default_model, realm.config.generation) == ("gpt-4.1", 5)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".x", "a/b", "a\\b", "ü", "a b", "x" * 101, "a\0b"])
