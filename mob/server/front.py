@@ -309,9 +309,9 @@ class Front:
                 transport, _ = await accept_websocket(
                     stream, seen=seen, subprotocols=route.subprotocols, limits=limits, admit=_anybody
                 )
-            except WireError as error:
+            except WireError:  # its message may quote a line of the head, and there may be a secret in that
                 self._refused += 1
-                _log.info("%s: %s", head.path, error.message)
+                _log.info("%s: the WebSocket handshake failed", head.path)
                 return None
             return transport
         return None

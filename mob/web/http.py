@@ -260,7 +260,9 @@ class _Reader:
             try:
                 event = connection.next_event()
             except h11.RemoteProtocolError as error:
-                raise HttpBadRequest(error.error_status_hint, f"This is not HTTP/1.1: {error}.") from None
+                # What follows the colon is the line itself, and there may be a secret in it.
+                what = str(error).partition(":")[0]
+                raise HttpBadRequest(error.error_status_hint, f"This is not HTTP/1.1: {what}.") from None
             if event is not h11.NEED_DATA:
                 return event if isinstance(event, h11.Event) else None
             if connection.they_are_waiting_for_100_continue:

@@ -23,7 +23,7 @@ from mob.server.front import Front
 from mob.server.limits import DoorLimits
 from mob.server.listening import Address, tls_context
 from mob.server.realm import Realm, RealmSettings, open_realm
-from mob.server.routes import Table
+from mob.server.routes import SocketRoute, Table, Visit
 from mob.server.rpc.door import rpc_methods, serve_rpc_lines
 from mob.server.rpc.links import StreamLink
 from mob.server.serve import DoorSettings, Served, serve_doors
@@ -95,6 +95,29 @@ async def test_sockets_with_false_tokens_take_nobodys_place(autojump_clock):
             await open_websocket(ours, f"ws://127.0.0.1/live/ws?{query_of(held, token='x')}")  # and it reads no more
         async with attached(door, held, FULL) as client:
             assert client.frames[0]["observation"] == "attached"
+
+
+@pytest.mark.parametrize("line", ["Authorization Bearer {}", "Authorization: Bearer {}\x01", "{}"])
+@pytest.mark.parametrize("upgrade", ["", "Upgrade: websocket\r\n"])
+async def test_a_head_that_is_wrong_is_not_quoted(line, upgrade, autojump_clock, caplog):
+    caplog.set_level("DEBUG")
+    table = Table((), [SocketRoute("/rpc", _nobody_comes, "Nobody.", auth="open")])
+    front = Front(table, Gatekeeper(), DoorLimits())
+    for head in (f"GET /rpc HTTP/1.1\r\nHost: localhost\r\n{upgrade}{line.format(SECRET)}", line.format(SECRET)):
+        ours, theirs = trio.testing.memory_stream_pair()
+        told = bytearray()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(front.serve_stream, theirs)
+            await ours.send_all(f"{head}\r\n\r\n".encode())
+            await ours.send_eof()
+            async for piece in ours:
+                told += piece
+        assert SECRET not in told.decode("latin-1")
+    assert SECRET not in caplog.text
+
+
+async def _nobody_comes(_: Visit) -> None:
+    raise AssertionError("nobody comes in")
 
 
 async def test_the_last_run_to_resume_is_the_teams_own_whatever_its_clients_began(tmp_path):
