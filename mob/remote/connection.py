@@ -13,10 +13,12 @@ from typing import Any
 import trio
 
 from mob.errors import MemberNotRunning, MobError, ServerGone, WireError
+from mob.protocol.jsonrpc import Request
 from mob.protocol.shapes import event_of, turn_of
 from mob.remote.links import Link
 from mob.remote.peer import Peer
 from mob.remote.replica import Replica
+from mob.remote.tools import GIVE_UP, RUN, Workshop
 from mob.sessions.events import RunEvent
 
 JSON = dict[str, Any]
@@ -29,7 +31,8 @@ class Connection:
     """Made by `mob.connect`, which runs `peer` and `keep_whole`. `where` names the server in errors."""
 
     def __init__(self, link: Link, where: str) -> None:
-        self.peer = Peer(link, where, self._heard)
+        self.peer = Peer(link, where, self._heard, self._asked)
+        self.tools = Workshop(self.peer)
         self.replica = Replica(self._events_after)
         self._fetching = trio.Lock()
         self._news = trio.Event()
@@ -89,6 +92,13 @@ class Connection:
             self.replica.apply(params)
             if self.replica.missing:
                 self._news.set()
+        elif method == GIVE_UP:
+            self.tools.given_up(params)
+
+    def _asked(self, request: Request) -> bool:
+        if request.method == RUN:
+            self.tools.asked(request)
+        return request.method == RUN
 
     async def _fetch_missing(self) -> None:
         async with self._fetching:

@@ -118,7 +118,12 @@ async def _frames(
 def unreached(where: str, error: ProviderError) -> MobError:
     """What it means that no WebSocket could be opened at a server of ours."""
     if isinstance(error, HandshakeRefused) and error.status == _UNAUTHORIZED:
-        return Unauthorized(f"{where} wants its secret, and this is not it (it was started with --secret-file)")
+        if b"its secret" not in error.body:  # a name or an origin that it does not know: its own words say which
+            return Unauthorized(f"{where} cannot be reached: {error.message}")
+        return Unauthorized(
+            f"{where} wants its secret, and none or another one was shown: give the one that it was started with, in a "
+            "file (--secret-file) or in MOB_SERVER_SECRET"
+        )
     if isinstance(error, HandshakeRefused) and error.status == _FULL:
         return DoorFull(f"{where} has as many clients as it takes")
     return ServerGone(f"{where} cannot be reached: {error.message}")
@@ -164,7 +169,8 @@ async def _command(words: Sequence[str], secret: str | None) -> AsyncIterator[Di
     try:
         process = await trio.lowlevel.open_process(list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     except OSError as error:
-        raise ServerGone(f"{words[0]!r} cannot be started: {error.strerror or error}") from error
+        hint = f"; an address is written http://{words[0]}" if _names_a_port(words) else ""
+        raise ServerGone(f"{words[0]!r} cannot be started: {error.strerror or error}{hint}") from error
     assert process.stdin is not None
     assert process.stdout is not None
     stream = trio.StapledStream(process.stdin, process.stdout)
@@ -172,6 +178,12 @@ async def _command(words: Sequence[str], secret: str | None) -> AsyncIterator[Di
         yield Dialled(LineLink(stream), f"the process of {words[0]!r}", secret=secret)
     finally:
         await _end(process)
+
+
+def _names_a_port(words: Sequence[str]) -> bool:
+    """Whether this is no command, but HOST:PORT."""
+    host, _, port = words[0].rpartition(":")
+    return len(words) == 1 and bool(host) and port.isdecimal()
 
 
 async def _end(process: trio.Process) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, cast, get_args
+from typing import Any, TypeGuard, cast, get_args
 from urllib.parse import urlencode
 
 import trio
@@ -50,6 +50,8 @@ _MAX_KEPT_AUDIO = 1024 * 1024
 _MAX_PIECE = 256 * 1024
 _BACK_OFF_S, _MAX_BACK_OFF_S = 0.1, 2.0
 _GREETING_S = 10.0
+_MAX_WINDOW_MS = 3_600_000
+_MAX_NUMBER = 2**53
 _MAY_RETURN = "slow_reader"
 """The one word of parting after which the place is kept."""
 
@@ -247,11 +249,11 @@ class LiveSocket:
                 pass
             case _:
                 raise WireError(f"a live socket begins with `attached`, not {greeting!r:.60}", field="observation")
-        self.channel_id, self.epoch, self._window_s = channel_id, epoch, window_ms / 1000
+        self.channel_id, self.epoch, self._window_s = channel_id, epoch, min(window_ms, _MAX_WINDOW_MS) / 1000
         self.continuity = cast("Continuity", continuity)
         self.connected = status == "ready"
         expires_at = greeting.get("expires_at")
-        self.expires_at = expires_at if isinstance(expires_at, int | float) else None
+        self.expires_at = float(expires_at) if _is_number(expires_at) else None
         self._query.pop("token", None)
         self._query["resume"] = resume
         self._transport = transport
@@ -348,7 +350,7 @@ class LiveSocket:
         seq, t = frame.get("seq"), frame.get("t")
         if isinstance(seq, int):
             self._seq = seq
-        if isinstance(t, int | float):
+        if _is_number(t):
             self._t = float(t)
 
     def _happened(self, event: LiveEvent) -> None:
@@ -396,6 +398,11 @@ def _object(message: str | bytes) -> JSON:
     return frame
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is one that a clock can show."""
+    return type(value) in (int, float) and abs(cast("float", value)) < _MAX_NUMBER
+
+
 def _is_farewell(frame: JSON) -> bool:
     """Whether the server parts with us. A refused command has an `error`, too, and is an observation."""
     return "error" in frame and "observation" not in frame
@@ -411,4 +418,4 @@ def _refusal(frame: JSON) -> MobError:
         "session_already_bound": AlreadyOpen,
         DoorFull.code: DoorFull,
     }
-    return kinds.get(word, DoorError)(message)
+    return kinds.get(word if isinstance(word, str) else None, DoorError)(message)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from mob.definition.model import ModelCapabilities
@@ -14,6 +15,7 @@ from mob.protocol.shapes import turn_of
 from mob.remote.connection import Connection
 from mob.remote.replica import MemberFacts
 from mob.sessions.mailbox import Answer
+from mob.sessions.tools import ToolFunction
 from mob.values import Image, Usage
 
 if TYPE_CHECKING:
@@ -111,6 +113,13 @@ class RemoteMember:
         """
         self._connection.check_open()
         return self._open_live(self, options)
+
+    @asynccontextmanager
+    async def lend_tools(self, tools: Iterable[ToolFunction]) -> AsyncIterator[None]:
+        """Offer the member these tools, which run here, until the block is left. See MemberHandle.lend_tools."""
+        whose = {"mob": self._connection.replica.mob_id, **self._named()}
+        async with self._connection.tools.lend(whose, tools):
+            yield
 
     # What its parts ask of it.
 

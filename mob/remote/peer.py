@@ -70,12 +70,14 @@ class PeerStatistics:
 class Peer:
     """Made and run by `mob.connect`. `where` names the server in errors."""
 
-    def __init__(self, link: Link, where: str, heard: Heard) -> None:
+    def __init__(self, link: Link, where: str, heard: Heard, asked: Callable[[Request], bool]) -> None:
+        """`asked` takes what the server asks of us, and says whether it will be answered."""
         self.where = where
         self.gone: ServerGone | None = None
         """Why there is no connection any more."""
         self._link = link
         self._heard = heard
+        self._asked = asked
         self._calls: dict[int, _Call] = {}
         self._outbox: deque[bytes] = deque()
         self._wake = trio.Event()
@@ -155,6 +157,11 @@ class Peer:
         self._put(write_message(Request(self._made, method, params)))
         self._calls[self._made] = _Call(method, told=refused)
 
+    def answer(self, response: Response) -> None:
+        """Answer what the server asked; nothing when it has gone."""
+        if self.gone is None:
+            self._put(write_message(response))
+
     async def settle(self) -> None:
         """Wait until what was told is written and answered; bounded. Before the connection is closed."""
         with trio.move_on_after(_FLUSH_S):
@@ -202,9 +209,10 @@ class Peer:
             case Notification(method=method, params=params):
                 self._notified += 1
                 self._heard(method, params)
-            case Request(id=ident, method=method):
-                what = RpcError(METHOD_NOT_FOUND, f"a client of mob.connect does not serve {method[:200]!r}")
-                self._put(write_message(Response(ident, error=what)))
+            case Request(id=ident, method=method) as request:
+                if not self._asked(request):
+                    what = RpcError(METHOD_NOT_FOUND, f"a client of mob.connect does not serve {method[:200]!r}")
+                    self.answer(Response(ident, error=what))
             case Malformed(error=error):
                 raise WireError(error.message, field="message")
 

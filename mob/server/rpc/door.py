@@ -34,6 +34,7 @@ from mob.server.rpc.settings import config_methods
 from mob.server.rpc.streams import stream_methods
 from mob.server.rpc.team import team_methods
 from mob.server.rpc.team_live import team_live_methods
+from mob.server.rpc.team_tools import team_tool_methods
 from mob.server.rpc.tools import tool_methods
 
 __all__ = ["LiveDoor", "rpc_methods", "rpc_sockets", "serve_rpc_lines"]
@@ -55,6 +56,7 @@ def rpc_methods(realm: Realm, *, live: LiveDoor | None) -> Methods:
         methods.add(live_methods(realm, live))
     methods.add(mob_methods(realm, sessions=sessions, live=live))
     methods.add(team_methods(realm))
+    methods.add(team_tool_methods(realm))
     if live is not None:
         methods.add(team_live_methods(realm, live))
     return methods

@@ -14,6 +14,7 @@ as `mob.protocol.shapes` writes it. Those about a member take `member`, and `gen
     team/hand_off, spawn, retire, respawn, wire, unwire
     team/wait_quiet, stop, statistics
     team/live_open, live_close    see `mob.server.rpc.team_live`
+    team/lend_tools, take_back    see `mob.server.rpc.team_tools`
 """
 
 from __future__ import annotations
@@ -54,14 +55,16 @@ _VIAS: tuple[Via, ...] = ("ask", "tell", "hand_off")
 
 @define(eq=False, slots=True)
 class TeamRoom:
-    """What these methods keep for one client: its feeds by their stream's id, its calls that may be given up, and the
-    live channels that it opened.
+    """What these methods keep for one client: its feeds by their stream's id, its calls that may be given up, the live
+    channels that it opened, and the tools that it lends.
     """
 
     feeds: dict[str, Feed] = field(factory=dict)
     calls: dict[str, trio.CancelScope] = field(factory=dict)
     channels: set[HeldChannel] = field(factory=set)
     closing: bool = False
+    loans: dict[str, Any] = field(factory=dict)
+    runs: int = 0
     opened: int = 0
 
 
@@ -199,7 +202,7 @@ class _Team:
 
     async def ask(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        text, images, timeout = given(params, "text"), _images(params), _seconds(params, "timeout")
+        text, images, timeout = given(params, "text"), _images(params), seconds(params, "timeout")
         of: Mob | MemberHandle = handle_of(hosted.mob, params) if "member" in params else hosted.mob
         answer = await _cancellable(client, params, lambda: of.ask(text, timeout=timeout, images=images))
         return {"text": answer.text, "turn": turn_json(answer.turn)}
@@ -328,11 +331,12 @@ def _images(params: Params) -> tuple[Image, ...]:
     return read(params, "images", tuple[Image, ...]) or ()
 
 
-def _seconds(params: Params, name: str) -> float | None:
-    seconds = read(params, name, float)
-    if seconds is not None and not 0 < seconds < 86_400:
-        raise params.wrong(name, f"must be seconds, above 0 and below a day, not {seconds:g}")
-    return seconds
+def seconds(params: Params, name: str) -> float | None:
+    """A span of time that is not forever; None when it is not given. RequestInvalid."""
+    span = read(params, name, float)
+    if span is not None and not 0 < span < 86_400:
+        raise params.wrong(name, f"must be seconds, above 0 and below a day, not {span:g}")
+    return span
 
 
 def _vias(params: Params) -> tuple[Via, ...]:
