@@ -40,6 +40,7 @@ _ITEM_TYPES: dict[str, type[Item]] = {
 _ITEM_NAMES = {cls: name for name, cls in _ITEM_TYPES.items()}
 _JSON_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 _JSON_NAMES |= {list: "a list", dict: "an object"}
+_LONGEST_PROBLEM = 200
 _ROW_TYPES: dict[str, type[Row]] = {cls.kind: cls for cls in get_args(Row)}
 
 
@@ -109,7 +110,7 @@ def _say(error: BaseException, expected: object) -> str:
         return "missing"
     if get_origin(expected) is Literal:
         return f"one of {', '.join(map(repr, get_args(expected)))} is expected"
-    return str(error)
+    return str(error)[:_LONGEST_PROBLEM]
 
 
 # -- the converters ----------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ _TEXTS = (
     "__proto__",
     "__class__",
 )
-_NUMBERS = (0, -0.0, 1, -1, 2, 7, 255, 256, 65536, 2**31, -(2**31), 2**53, 2**53 + 1, 2**63, -(2**63) - 1, 10**40)
+_NUMBERS = (0, -0.0, 1, -1, 2, 7, 255, 256, 65536, 2**31, -(2**31), 2**53, 2**53 + 1, 2**63, -(2**63) - 1)
+_LONG = (10**40, -(10**400), 10**400)
 _FLOATS = (0.5, -0.5, 1.5, 1e300, 1e-300, 24000.0, 1.0)
 _RAW = (
     "NaN",
@@ -197,7 +198,8 @@ class Mutator:
             case bool():
                 return int(value)
             case int() | float():
-                return rng.choice((-value, value + 1, value * 1000, float(value), str(value), value / 3))
+                near = (-value, value + 1, value * 1000, str(value))
+                return rng.choice(near) if abs(value) > 2**64 else rng.choice((*near, float(value), value / 3))
             case str():
                 at = rng.randrange(len(value) + 1)
                 return rng.choice(
@@ -216,7 +218,7 @@ class Mutator:
             case 0:
                 return rng.choice(_TEXTS)
             case 1:
-                return rng.choice(_NUMBERS)
+                return rng.choice(_NUMBERS if rng.random() < 0.9 else _LONG)
             case 2:
                 return rng.choice(_FLOATS)
             case 3 | 4:

@@ -35,6 +35,7 @@ from mob.providers.openai_realtime.base64audio import decode_base64, encode_base
 from mob.server.gateway import g711
 from mob.server.gateway.policy import Policy
 from mob.server.gateway.speaker import Ability
+from mob.server.limits import DoorLimits
 from mob.values import ToolSchema
 
 _LIFE = 300
@@ -75,7 +76,7 @@ class Engines:
 
     def _renew(self) -> None:
         self._left = _LIFE
-        policy = Policy(CALLS, max_tools=4) if self._vetted else None
+        policy = Policy(CALLS, DoorLimits()) if self._vetted else None
         self._server = RealtimeServer("ann", ids=Ids(1), vet=policy, keep_audio=not self._vetted)
         if policy is not None:
             policy.watch(self._server, lambda: SPEAKER)

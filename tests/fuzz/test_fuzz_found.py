@@ -40,6 +40,17 @@ FOUND = [
     ("realm.json", b'{"format":1,"records":[{"mob_id":0.5,"run_id":"r","created_at":1}]}'),
     ("config.json", b'{"format":1,"generation":3,"config":{"agent":[{}]}}'),
     ("config.json", b'{"format":1,"generation":true,"config":{"x":1e999}}'),
+    ("live socket of mob.connect", b'{"error":[],"reason":[]}'),
+    ("live socket of mob.connect", b'{"observation":"new","t":1%s}' % (b"0" * 400)),
+    (
+        "live socket of mob.connect",
+        b'{"observation":"attached","channel_id":"c","resume":"r","window_ms":1%s,"epoch":0,"continuity":"fresh",'
+        b'"status":"ready"}' % (b"0" * 400),
+    ),
+    (
+        "answers to mob.connect",
+        b'{"jsonrpc":"2.0","method":"team/event","params":{"stream":"team-1","mob":{"state":"%s"}}}' % (b"x" * 9000),
+    ),
     ("rows of the log", b'{"kind":"turn","member":"ann","turn":{"id":"t","items":[],"timings":{"started_at":1e999}}}'),
 ]
 

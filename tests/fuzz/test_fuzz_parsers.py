@@ -16,10 +16,16 @@ from urllib.parse import urlsplit
 import pytest
 import targets_protocol
 import targets_providers
+import targets_remote
 import targets_server
 from fuzzing import Broken, Target, check_valid, fuzz, todays_seed
 
-TARGETS = (*targets_protocol.TARGETS, *targets_server.TARGETS, *targets_providers.TARGETS)
+TARGETS = (
+    *targets_protocol.TARGETS,
+    *targets_server.TARGETS,
+    *targets_providers.TARGETS,
+    *targets_remote.TARGETS,
+)
 COUNT = 1200
 
 
@@ -61,6 +67,8 @@ BREAKS: dict[str, tuple[str, Any]] = {
     "realtime client role": ("mob.providers.fields.Fields.text", lambda fields, key: fields.data[key]),
     "rows of the log": ("mob.history.codec._a", lambda _, value: value),
     "base64 speech": ("mob.providers.openai_realtime.base64audio.decode_standard", base64.b64decode),
+    "answers to mob.connect": ("mob.remote.replica._list", lambda body, name: body.get(name, [])),
+    "live socket of mob.connect": ("mob.remote.live_socket._object", json.loads),
     "telephone speech": ("mob.server.gateway.g711.FromTelephone.turn", lambda _, data: data),
 }
 """For each target the guard that is taken out, and what stands in its place."""
