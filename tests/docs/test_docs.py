@@ -153,13 +153,28 @@ def start(command: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def commands(script: str) -> list[str]:
-    """The commands of a block: continuation lines joined, comments left out, the clone's own set-up taken as done.
+    """The commands of a block as a shell would read them; comments left out, the clone's own set-up taken as done.
 
     The set-up lines of the README are what made the environment in which this test runs; of the first, the part
     that remains is the command that it is there for. The second runs these tests.
     """
-    joined = re.sub(r"\\\n\s*", " ", script)
-    lines = [line.strip() for line in joined.splitlines() if line.strip() and not line.strip().startswith("#")]
-    lines = [re.sub(r"^python3 -m venv \.venv && \.venv/bin/pip install .*? && ", "", line) for line in lines]
+    lines = [re.sub(r"^python3 -m venv \.venv && \.venv/bin/pip install .*? && ", "", line) for line in whole(script)]
     lines = [line.replace(".venv/bin/", "") for line in lines]
     return [line for line in lines if "pytest" not in line and ".ci/run" not in line]
+
+
+def whole(script: str) -> Iterator[str]:
+    """Each command with all of its lines, untouched: one goes on while a quotation is open, or behind a backslash."""
+    begun = ""
+    for line in script.splitlines():
+        if not begun and (not line.strip() or line.strip().startswith("#")):
+            continue
+        begun += line
+        try:
+            shlex.split(begun)
+        except ValueError:
+            begun += "\n"
+            continue
+        yield begun.strip()
+        begun = ""
+    assert not begun, f"this command has no end:\n{begun}"
