@@ -82,15 +82,16 @@ class MobError(Exception):
 class DefinitionError(MobError):
     """The team file has at least one error. `findings` holds all of them, in the file's order.
 
-    Not raised for warnings alone.
+    `file` is the file as it was named; empty when the definition came from elsewhere. Not raised for warnings alone.
     """
 
     code = "bad_definition"
     exit_code = 2
 
-    def __init__(self, message: str, findings: Sequence[object] = ()) -> None:
+    def __init__(self, message: str, findings: Sequence[object] = (), *, file: str = "") -> None:
         super().__init__(message)
         self.findings = tuple(findings)
+        self.file = file
 
 
 class UsageError(MobError):

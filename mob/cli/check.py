@@ -24,7 +24,7 @@ def command(arguments: argparse.Namespace) -> int:
     return 2 if errors else 0
 
 
-def placed(team: Path, finding: object) -> str:
+def placed(team: Path | str, finding: object) -> str:
     """A finding behind the file's name, as compilers print it: `team.toml:3:1: error: …`."""
     text = str(finding)
     return f"{team}:{text}" if text[:1].isdigit() else f"{team}: {text}"

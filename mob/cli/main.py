@@ -49,7 +49,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from mob.cli.check import placed
 
         for finding in error.findings:
-            print(placed(arguments.team, finding), file=sys.stderr)
+            print(placed(error.file or "the definition", finding), file=sys.stderr)
         if not error.findings:
             print(f"mob: {error}", file=sys.stderr)
         return error.exit_code

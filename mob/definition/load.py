@@ -23,7 +23,7 @@ def load(path: str | os.PathLike[str]) -> MobDefinition:
     if definition is None:
         errors = [finding for finding in findings if finding.severity == "error"]
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise DefinitionError(f"{os.fspath(path)}: {errors[0]}{more}", findings)
+        raise DefinitionError(f"{os.fspath(path)}: {errors[0]}{more}", findings, file=os.fspath(path))
     return definition
 
 

@@ -6,6 +6,7 @@ the place of sockets, and so that rehearsal is a matter of *where one dials* and
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import Protocol
 
@@ -72,6 +73,16 @@ class TcpNetwork:
             return await trio.open_tcp_stream(host, port)
         except OSError as error:
             raise ProviderUnreachable(
-                f"cannot connect to {host}:{port}: {error}; check the address and that it is up",
+                f"cannot connect to {host}:{port}: {_why(error)}; check the address and that it is up",
                 recovery="reopen",
             ) from error
+
+
+def _why(error: OSError) -> str:
+    """The system's words for it. trio's own say no more than that all attempts failed; the first of them says why."""
+    cause = error.__cause__
+    if isinstance(cause, ExceptionGroup) and isinstance(cause.exceptions[0], OSError):
+        error = cause.exceptions[0]
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)  # the resolver's numbers are its own

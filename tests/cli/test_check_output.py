@@ -30,3 +30,17 @@ def test_a_finding_with_a_place_is_printed_as_compilers_do(tmp_path: Path, capsy
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith(f"{team}:5:9: error: ")
     assert "Every text stands in quotes" in first
+
+
+@pytest.mark.parametrize(
+    "words", [["serve"], ["serve", "definitions/front-desk.toml"], ["rpc", "--team"]], ids=" ".join
+)
+def test_of_several_teams_the_one_that_is_wrong_is_named(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team = tmp_path / "team.toml"
+    team.write_text("[mob\n")
+
+    assert main([*words, str(team)]) == 2
+
+    assert capsys.readouterr().err.startswith(f"{team}:1:5: error: ")
