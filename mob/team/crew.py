@@ -19,7 +19,7 @@ from mob.definition.keys_models import BUILT_WIRES
 from mob.definition.member_overrides import checked_overrides
 from mob.definition.model import Member, MobDefinition, Profile, Route
 from mob.definition.names import name_fault
-from mob.errors import LiveError, MemberNotRunning, MemberUnknown, MobError, ProviderError, UsageError
+from mob.errors import LiveClosed, LiveError, MemberNotRunning, MemberUnknown, MobError, ProviderError, UsageError
 from mob.history.fold import History
 from mob.history.rows import FloorMoved, MemberEnded, MemberSpawned
 from mob.ids import Ids
@@ -325,8 +325,10 @@ class Crew:
             try:
                 config = session.seed().config
                 await session.channel.refresh(instructions=config.instructions, tools=config.tools)
+            except LiveClosed:
+                pass  # it ends just now, as all do when the mob stops: the next channel begins with the new tools
             except (LiveError, ProviderError) as error:
-                # A channel that is closing, or reopening, takes the new tools with its next connection.
+                # A channel that is reopening takes the new tools with its next connection.
                 self._publish(
                     ErrorOccurred(
                         member=session.identity, error_class=error.code, message=error.message, recovery="benign"

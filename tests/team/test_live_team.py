@@ -16,7 +16,7 @@ from mob.history.items import AgentMessage, Note, UserMessage
 from mob.history.rows import FloorMoved, RunStopped, ToolEnded, ToolStarted, TurnRow
 from mob.live.events import AudioDelta, TurnCommitted
 from mob.rehearsal.voice import hear, speak
-from mob.sessions.events import FloorChanged
+from mob.sessions.events import ErrorOccurred, FloorChanged, MobStopped
 from mob.store.memory import MemoryStore
 
 TEAM = """
@@ -237,6 +237,18 @@ async def test_wiring_reaches_an_open_channel(autojump_clock):
 
     ear = await converse(body)
     assert ear.floor == "cook"
+
+
+async def test_a_mob_that_stops_with_its_channels_open_tells_of_no_error(autojump_clock):
+    """Who there is changes with each member that stops, and there is no channel left that could be told so."""
+    async with open_mob(definition(), rehearse=True, seed=1) as team:
+        async with team.open_line() as line, team.events() as events:
+            await line.send_text("tell me the story")
+            await team.wait_quiet()
+            await team.stop()
+            told = [event async for event in events]
+    assert isinstance(told[-1], MobStopped)
+    assert [event for event in told if isinstance(event, ErrorOccurred)] == []
 
 
 async def test_a_live_member_that_crashes_is_back_on_the_line(autojump_clock):
