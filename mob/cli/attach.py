@@ -18,9 +18,9 @@ from contextlib import aclosing
 import trio
 
 import mob
-from mob.cli.conversation import exit_code_of, turn_of
+from mob.cli.conversation import exit_code_of, rehearsed_of, turn_of
 from mob.cli.loop import run_loop
-from mob.cli.output import JsonOutput, Output, PlainOutput
+from mob.cli.output import JsonOutput, Output, PlainOutput, how_rehearsed
 from mob.cli.run import read_lines
 from mob.cli.signals import INTERRUPTED, cancel_on_signal
 from mob.cli.style import Style
@@ -95,13 +95,14 @@ class Attachment:
         self.view = RunView(floor=team.floor)
         self.exit_code = 0
         for identity, facts in team.members.items():
-            self.view.member(identity).state = facts.state
+            row = self.view.member(identity)
+            row.state, row.turns, row.cost_usd = facts.state, len(facts.history()), facts.usage.cost_usd
 
     async def hold(self, talk: Callable[[], Awaitable[None]], *, talking: trio.CancelScope, start: str | None) -> None:
         """Print the run while `talk` runs; return when that has ended, or the mob has. `start` gets the floor first."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            print(self._greeting(), file=sys.stderr, flush=True)
+            print(*await self._greeting(), sep="\n", file=sys.stderr, flush=True)
             nursery.start_soon(self._follow_run, nursery.cancel_scope)
             with talking:
                 if start is not None:
@@ -159,10 +160,14 @@ class Attachment:
         self.exit_code = error.exit_code
         print(f"mob: {error}", file=sys.stderr, flush=True)
 
-    def _greeting(self) -> str:
+    async def _greeting(self) -> list[str]:
         team = self._team
         floor = f"{team.floor} has the floor" if team.floor else "nobody has the floor"
-        return f"attached to {team.mob_id}, run {team.run_id}: {', '.join(team.members)}; {floor}"
+        rehearsed = await rehearsed_of(team)
+        for identity in rehearsed:
+            self.view.member(identity).rehearsed = True
+        where = f"attached to {team.mob_id}, run {team.run_id}: {', '.join(team.members)}; {floor}"
+        return [where, how_rehearsed(rehearsed)] if rehearsed else [where]
 
     async def _follow_run(self, all_of_it: trio.CancelScope) -> None:
         """Print until the mob has stopped; then there is nothing left to do here."""

@@ -194,6 +194,15 @@ class Conversation:
                 self._receipts(self._speaker.advance(trio.current_time()))
 
 
+async def rehearsed_of(team: Mob | RemoteMob) -> list[str]:
+    """The members that were rehearsed when it was started. It told that first of all; none, when that is not kept."""
+    async with team.events(after=0) as events:
+        async for event in events:
+            started = event.members if isinstance(event, MobStarted) else {}
+            return [name for name, facts in started.items() if facts.get("rehearsed")]
+    return []
+
+
 def turn_of(team: Mob | RemoteMob, event: TurnEnded) -> Turn | None:
     """The turn that has ended, from its member's history."""
     turns = team.member(event.member or "").history()

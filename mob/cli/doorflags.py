@@ -9,7 +9,9 @@ from pathlib import Path
 def serve_flags(serve: argparse.ArgumentParser) -> None:
     """`mob serve TEAM.toml`."""
     serve.add_argument("team", metavar="TEAM.toml", type=Path, nargs="+", help="the team; or several, each a mob")
-    serve.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8787", help="one port for everything")
+    serve.add_argument(
+        "--listen", metavar="HOST:PORT", default="127.0.0.1:8787", help="one port for everything (127.0.0.1:8787)"
+    )
     serve.add_argument("--rpc", metavar="HOST:PORT", help="JSON-RPC lines over TCP as well")
     _run_flags(serve)
     serve.add_argument("--state", metavar="DIR", type=Path, default=Path(".mob"), help="where runs are kept (.mob)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import Protocol, TextIO
 
 from mob.cli.fold import fold
@@ -47,6 +48,11 @@ class JsonOutput:
 
     def said(self, text: str) -> None:
         """Nothing: what was said is in the events of its turn."""
+
+
+def how_rehearsed(members: Iterable[str]) -> str:
+    """What the user should know of members that are rehearsed."""
+    return f"{', '.join(members)} rehearsed: simulated models on the vendor's wire, no key used"
 
 
 class PlainOutput:
@@ -97,8 +103,7 @@ class PlainOutput:
         self._line(self._style.faint(f"── {mob}, run {run}: {', '.join(members)}"))
         rehearsed = [name for name, facts in members.items() if facts.get("rehearsed")]
         if rehearsed:
-            why = f"{', '.join(rehearsed)} rehearsed: simulated models on the vendor's wire, no key used"
-            self._line(self._style.faint(f"── {why}"), file=sys.stderr)
+            self._line(self._style.faint(f"── {how_rehearsed(rehearsed)}"), file=sys.stderr)
 
     def _turn(self, member: str, turn: Turn, latency: Timings, usage: Usage) -> None:
         # What one member says to another stands further in than what is said to the human.

@@ -7,7 +7,9 @@ import functools
 import sys
 from pathlib import Path
 
+from mob.cli.conversation import rehearsed_of
 from mob.cli.doors import gatekeeper_of, load_teams, realm_settings, run_server, serve_realm
+from mob.cli.output import how_rehearsed
 from mob.cli.run import last_run, state_file
 from mob.definition.model import MobDefinition
 from mob.errors import UsageError
@@ -37,15 +39,20 @@ async def _serve(arguments: argparse.Namespace, definitions: list[MobDefinition]
     state: Path = state_file(arguments.state)
     run_id = await last_run(state, definitions[0].id) if arguments.resume == "last" else arguments.resume
     async with open_realm(realm_settings(arguments, _REALM), store=SqliteStore(state)) as realm:
+        rehearsed: list[str] = []
         for definition in definitions:
-            await realm.add_mob(definition, run_id=run_id).start()
-        await serve_realm(realm, settings, functools.partial(_say_ready, definitions))
+            hosted = realm.add_mob(definition, run_id=run_id)
+            await hosted.start()
+            rehearsed += await rehearsed_of(hosted.mob)
+        await serve_realm(realm, settings, functools.partial(_say_ready, definitions, rehearsed))
 
 
-def _say_ready(definitions: list[MobDefinition], served: Served) -> None:
+def _say_ready(definitions: list[MobDefinition], rehearsed: list[str], served: Served) -> None:
     print(served.http, flush=True)
     teams = ", ".join(definition.id for definition in definitions)
     lines = [f"{teams}: talk with it by `mob attach {served.http}`, or point any OpenAI client at {served.http}/v1"]
     if served.rpc is not None:
         lines.append(f"JSON-RPC lines: {served.rpc}")
+    if rehearsed:
+        lines.append(how_rehearsed(rehearsed))
     print(*lines, "Stop with Ctrl-C.", sep="\n", file=sys.stderr, flush=True)

@@ -62,6 +62,7 @@ def test_what_is_said_is_answered_and_the_mob_goes_on(server: str) -> None:
     assert "host → menu (ask)" in first.stdout
     assert "host: I asked menu. The mushroom risotto costs 14 euros" in first.stdout
     assert "attached to front-desk" in first.stderr
+    assert "host, manager, menu, bookings rehearsed: simulated models" in first.stderr
 
     second = attach(server, "--say", "hello", "--member", "bookings", "--plain")
     assert second.returncode == 0
@@ -120,7 +121,10 @@ def test_what_cannot_be_is_one_sentence_and_a_code(server: str) -> None:
     nowhere = attach("http://127.0.0.1:9", "--say", "hello")
     assert nowhere.returncode == 5
     assert "cannot be reached" in nowhere.stderr
+    assert "Connection refused" in nowhere.stderr
     assert attach("ftp://127.0.0.1", "--say", "hello").returncode == 2
+    bare = attach("127.0.0.1:9", "--say", "hello")
+    assert bare.stderr.endswith("an address is written http://127.0.0.1:9\n")
     other = attach(server, "--mob", "another", "--say", "hello")
     assert "it has front-desk" in other.stderr
 
