@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -50,17 +51,28 @@ class Target:
                 yield mutator.spoil_bytes(rng.choice(self.seeds), self.seeds)
 
 
-def fuzz(target: Target, count: int, seed: int) -> int:
-    """Try so many mutants. Broken names the first that breaks it. Gives how many were tried."""
+@frozen
+class Tally:
+    """How many mutants were tried, and the longest that one took, in seconds."""
+
+    tried: int
+    slowest_s: float
+
+
+def fuzz(target: Target, count: int, seed: int) -> Tally:
+    """Try so many mutants. Broken names the first that breaks it."""
+    slowest = 0.0
     for number, data in zip(range(count), target.inputs(seed), strict=False):
+        began = time.perf_counter()
         try:
             target.check(data)
+            slowest = max(slowest, time.perf_counter() - began)
         except Exception as error:
             shown = data if len(data) <= 1500 else data[:1500] + b"..."
             raise Broken(
                 f"{target.name}, seed {seed}, input {number}: {type(error).__name__}: {error}\n{shown!r}"
             ) from error
-    return count
+    return Tally(count, slowest)
 
 
 def check_valid(target: Target) -> None:
