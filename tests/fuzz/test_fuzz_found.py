@@ -11,6 +11,7 @@ from test_fuzz_parsers import TARGETS
 from mob.definition.from_json import definition_from_json
 from mob.definition.report import MAX_FINDINGS
 from mob.protocol.observations import _parsed
+from mob.providers.openai_realtime import RealtimeServer
 from mob.server.auth import Gatekeeper
 from mob.server.rpc.shapes import arguments_of
 
@@ -80,3 +81,15 @@ def test_law_26_a_number_that_json_has_not_is_not_kept_to_be_told():
         for read in (_parsed, arguments_of):
             assert read(text) == text
             json.dumps(read(text), allow_nan=False)
+
+
+def test_law_26_a_conversation_is_bounded_wherever_its_items_are_put():
+    """Items that named their place were not counted."""
+    server = RealtimeServer("ann", max_items=5)
+    last = "root"
+    for number in range(20):
+        item = {"id": f"m{number}", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]}
+        server.receive(json.dumps({"type": "conversation.item.create", "previous_item_id": last, "item": item}))
+        last = f"m{number}"
+        assert len(server.items) <= 5
+    assert [item.id for item in server.items] == ["m15", "m16", "m17", "m18", "m19"]

@@ -101,8 +101,7 @@ class Conversation:
         previous = self.last_id()
         self._order.append(entry.id)
         self._entries[entry.id] = entry
-        while self._max_items is not None and len(self._order) > self._max_items:
-            del self._entries[self._order.pop(0)]
+        self._forget_oldest()
         return previous
 
     def insert(self, entry: Entry, previous_item_id: str | None) -> str | None:
@@ -118,7 +117,13 @@ class Conversation:
             index = self._order.index(previous_item_id) + 1
         self._order.insert(index, entry.id)
         self._entries[entry.id] = entry
-        return self._order[index - 1] if index else None
+        previous = self._order[index - 1] if index else None
+        self._forget_oldest()
+        return previous
+
+    def _forget_oldest(self) -> None:
+        while self._max_items is not None and len(self._order) > self._max_items:
+            del self._entries[self._order.pop(0)]
 
     def retrieve(self, item_id: str) -> Entry:
         """The entry of this id. Refusal when there is none."""
