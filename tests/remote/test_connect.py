@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -133,6 +134,14 @@ async def test_what_the_block_raises_comes_out_as_it_is(autojump_clock):
         with pytest.raises(mob.MemberUnknown):
             async with server.connect() as team:
                 await team.hand_off("nobody")
+
+
+def test_a_client_loads_no_server():
+    code = "import sys, mob; mob.connect, mob.RemoteLive; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    loaded = set(done.stdout.split())
+    assert not {name for name in loaded if name.startswith(("mob.server", "mob.cli", "mob.rehearsal", "mob._compose"))}
+    assert not loaded & {"prompt_toolkit", "sqlite3"}
 
 
 # -- what goes away ----------------------------------------------------------------------------------------------------

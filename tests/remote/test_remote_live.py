@@ -250,7 +250,7 @@ async def test_a_command_whose_answer_was_lost_is_not_done_twice(autojump_clock)
         async with team.member("host").open_live() as channel:
             nursery.start_soon(Listener(channel).run)
             stream = live_connection(server).theirs.send_stream
-            stream.send_all_hook = trio.sleep_forever
+            stream.send_all_hook = stream.close_hook = None  # what it says is lost, to the end
             ends = []
 
             async def send():
@@ -258,7 +258,7 @@ async def test_a_command_whose_answer_was_lost_is_not_done_twice(autojump_clock)
 
             nursery.start_soon(send)
             await trio.sleep(1)
-            live_connection(server).hang_up()
+            live_connection(server).reset()
             await trio.sleep(10)
             assert ends[0][:2] == (mob.LiveRejected, "connection_lost")
             assert [turn.user_text for turn in team.member("host").history()] == ["Hello!"]
