@@ -32,6 +32,8 @@ from mob.live.ports import ChannelLimits
 from mob.live.transport_port import ABNORMAL, EndedBy, TransportClosed, TransportStatistics
 
 _COMMIT_BYTES = 65536
+_TASTE_BYTES, _MANY_FRAMES = 8192, 256
+"""A read is tasted first: when so little of it is so many frames, others have their turn before the rest is taken."""
 _CLOSE_REASON_BYTES = 123
 
 
@@ -53,6 +55,7 @@ class WebSocketTransport:
         self._pending: memoryview = memoryview(b"")
         self._pong = self._farewell = b""
         self._inbox: list[str | bytes] = []
+        self._unread: memoryview = memoryview(b"")
         self._fragments: bytearray | None = None
         self._fragments_are_text = False
         self._ending: _Ending | None = None
@@ -105,10 +108,13 @@ class WebSocketTransport:
         return messages
 
     async def _read(self) -> None:
-        """Wait for one read and digest it."""
+        """Wait for one read and digest it; of a flood of tiny frames, piece by piece."""
         self._reading = True
         try:
-            data = await self._pipe.read()
+            if self._unread:
+                await trio.lowlevel.checkpoint()
+            else:
+                self._unread = memoryview(await self._pipe.read())
         except trio.BrokenResourceError as error:
             self._lose(str(error) or "connection reset")
             return
@@ -119,14 +125,22 @@ class WebSocketTransport:
         finally:
             self._reading = False
             self._progress.unpark_all()
-        if not data:
+        if not self._unread:
             self._lose("the stream ended")
             return
         self.last_received = trio.current_time()
         self._reads += 1
+        if self._take(_TASTE_BYTES) < _MANY_FRAMES and self._unread and self._ending is None:
+            self._take(len(self._unread))
+
+    def _take(self, size: int) -> int:
+        """Digest so many bytes of what was read; how many frames there were."""
+        data, self._unread = self._unread[:size], self._unread[size:]
         self._bytes_in += len(data)
-        self._protocol.receive_data(data)
-        self._digest(self._protocol.events_received())
+        self._protocol.receive_data(bytes(data))
+        events = self._protocol.events_received()
+        self._digest(events)
+        return len(events)
 
     def _digest(self, events: list[Event]) -> None:
         """Take what the protocol made of a read: messages, pings, the beginning or the end of a goodbye."""

@@ -62,7 +62,7 @@ async def test_a_page_of_a_browser_cannot_reach_the_json_lines_by_an_http_reques
 
 
 async def test_json_lines_that_begin_with_a_message_are_served_also_past_what_is_none(autojump_clock):
-    told = await lines_told(Gatekeeper(), LIST + b"\nno JSON\n" + LIST + b"\n")
+    told = await lines_told(Gatekeeper(), b"\n \n" + LIST + b"\nno JSON\n" + LIST + b"\n")
     assert sorted(("result" in each, each["id"] is None) for each in told) == [
         (False, True),
         (True, False),
@@ -130,6 +130,41 @@ async def test_the_last_run_to_resume_is_the_teams_own_whatever_its_clients_bega
     assert await last_run(state, "desk") == team.run_id
     with pytest.raises(RunUnknown, match="other"):
         await last_run(state, "other")
+
+
+@pytest.mark.parametrize("tiny", [b"\x89\x80\0\0\0\0", b"\x00\x80\0\0\0\0"], ids=["pings", "fragments"])
+async def test_a_flood_of_tiny_frames_leaves_others_their_turn(tiny):
+    table = Table((), [SocketRoute("/flood", _listen, "Listens.", auth="open")])
+    front = Front(table, Gatekeeper(), DoorLimits())
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(front.serve_stream, theirs)
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        head = f"GET /flood HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n"
+        await ours.send_all(head.encode())
+        assert bytes(await ours.receive_some()).startswith(b"HTTP/1.1 101")
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        begin, end = b"\x01\x80\0\0\0\0", b"\x80\x80\0\0\0\0"
+        await ours.send_all(begin + tiny * 10_000 + end)
+        nursery.start_soon(other)
+        answer = b""
+        while b"done" not in answer:
+            answer += bytes(await ours.receive_some())
+        assert turns >= 60_000 // 8192
+        nursery.cancel_scope.cancel()
+
+
+async def _listen(visit: Visit) -> None:
+    await visit.transport.receive()
+    visit.transport.send_nowait("done")
+    await trio.sleep_forever()
 
 
 # -- certificates ------------------------------------------------------------------------------------------------------

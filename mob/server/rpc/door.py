@@ -89,7 +89,12 @@ def rpc_sockets(realm: Realm, methods: Methods) -> list[SocketRoute]:
 
     return [
         SocketRoute(
-            RPC_PATH, serve, "JSON-RPC 2.0, one message a text frame", max_frame_bytes=realm.limits.max_request_bytes
+            RPC_PATH,
+            serve,
+            "JSON-RPC 2.0, one message a text frame",
+            # A browser that shows the secret goes only when one of the others that it offers is chosen.
+            subprotocols=("mob",),
+            max_frame_bytes=realm.limits.max_request_bytes,
         )
     ]
 
@@ -116,9 +121,10 @@ class _Guarded:
     async def _first(self) -> bytes | None:
         """The first line, if it is a message; None after a refusal."""
         with suppress(TooLong):
-            data = await self._link.receive()
-            message = None if data is None else read_message(data)
-            if not isinstance(message, Malformed):
+            data: bytes | None = b""
+            while data is not None and not data.strip():
+                data = await self._link.receive()
+            if data is None or not isinstance(read_message(data), Malformed):
                 self._receive = self._link.receive
                 return data
         error = Unauthorized("the first line is no JSON-RPC message: who speaks something else is not listened to")
