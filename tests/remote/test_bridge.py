@@ -9,6 +9,7 @@ import trio
 from served import HTTP, LINES, serving
 
 import mob
+from mob.live.transport import connect_websocket
 from mob.remote.bridge import run_bridge
 from mob.remote.links import LineLink
 
@@ -89,3 +90,13 @@ async def test_law_24_a_server_that_goes_ends_the_bridge(autojump_clock):
 
 async def bridge(process: Process, url: str, server) -> None:
     await run_bridge(LineLink(process.near), url, secret="a-secret-of-some-length", network=server.network)
+
+
+async def test_a_browser_that_shows_the_secret_is_answered_one_of_its_subprotocols(autojump_clock):
+    """It drops a connection whose answer names none, and the secret itself is not repeated."""
+    secret = "a-secret-of-some-length"
+    async with serving(secret=secret) as server:
+        for offered in (["mob", f"openai-insecure-api-key.{secret}"], [f"openai-insecure-api-key.{secret}", "mob"]):
+            transport = await connect_websocket(server.network, "ws://localhost:80/rpc", subprotocols=offered)
+            assert transport.subprotocol == "mob"
+            await transport.aclose()
