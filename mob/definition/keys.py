@@ -97,7 +97,10 @@ PROFILE = Table(
             not_built="A resumed run always takes the team file's profile.",
         ),
         Key(
-            "external_addressable", Flag(), "reachable from outside", not_built="mob has no door to single members yet."
+            "external_addressable",
+            Flag(),
+            "reachable from outside",
+            not_built="`mob serve` opens every member to its clients.",
         ),
         Key(
             "backend", Text(choices=("session", "external")), "where it runs", not_built="Members run in this process."
