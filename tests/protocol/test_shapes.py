@@ -14,6 +14,7 @@ from mob import errors
 from mob.definition.findings import Finding
 from mob.errors import DoorError, LiveRejected, MobError, ProviderRefused, WireError
 from mob.history import items
+from mob.live import events as live
 from mob.live.transport_port import HandshakeRefused, TransportClosed
 from mob.protocol.shapes import (
     error_json,
@@ -70,6 +71,7 @@ any_item = st.one_of(*(drawn(cls) for cls in get_args(items.Item)))
 BY_TYPE[tuple[items.Item, ...]] = st.lists(any_item, max_size=4).map(tuple)
 BY_TYPE[items.Turn] = drawn(items.Turn)
 
+LIVE_EVENTS = named_in(live, live.LiveEvent)
 RUN_EVENTS = [*named_in(run, run.RunEvent), StreamLagged]
 ERRORS = named_in(errors, MobError)
 
