@@ -20,7 +20,7 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from attrs import has
-from cattrs import Converter, transform_error
+from cattrs import Converter, IterableValidationError, IterableValidationNote, transform_error
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from mob.errors import StoreCorrupt
@@ -40,7 +40,7 @@ _ITEM_TYPES: dict[str, type[Item]] = {
 _ITEM_NAMES = {cls: name for name, cls in _ITEM_TYPES.items()}
 _JSON_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 _JSON_NAMES |= {list: "a list", dict: "an object"}
-_LONGEST_PROBLEM = 200
+_MOST_PROBLEMS, _LONGEST_PROBLEM = 3, 200
 _ROW_TYPES: dict[str, type[Row]] = {cls.kind: cls for cls in get_args(Row)}
 
 
@@ -101,7 +101,7 @@ def _problems(body: object, cls: Any, path: str) -> list[str]:
     try:
         _converter(detailed=True).structure(body, cls)
     except Exception as error:
-        return transform_error(error, path=path, format_exception=_say)[:3]
+        return transform_error(error, path=path, format_exception=_say)[:_MOST_PROBLEMS]
     raise AssertionError("the two converters disagree")
 
 
@@ -126,7 +126,8 @@ def _converter(*, detailed: bool) -> Converter:
     converter.register_structure_hook(bytes, _structure_bytes)
     converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
     plain_tuple = converter.get_structure_hook(tuple[str, ...])
-    converter.register_structure_hook_func(_is_tuple, lambda value, cls: plain_tuple(_a(list, value), cls))
+    read_tuple = functools.partial(_structure_tuple, converter) if detailed else plain_tuple
+    converter.register_structure_hook_func(_is_tuple, lambda value, cls: read_tuple(_a(list, value), cls))
     converter.register_structure_hook_factory(has, lambda cls: _structure_record(converter, cls))
     for cls in _ITEM_NAMES:
         converter.register_unstructure_hook(cls, _tagged(converter, cls))
@@ -136,6 +137,24 @@ def _converter(*, detailed: bool) -> Converter:
 
 def _is_tuple(cls: Any) -> bool:
     return get_origin(cls) is tuple
+
+
+def _structure_tuple(converter: Converter, value: list[object], cls: Any) -> tuple[Any, ...]:
+    """As cattrs does, but with an end: what is wrong a million times is no better known than what is wrong thrice."""
+    inner = get_args(cls)[0]
+    items: list[Any] = []
+    errors: list[Exception] = []
+    for index, item in enumerate(value):
+        try:
+            items.append(converter.structure(item, inner))
+        except Exception as error:
+            error.add_note(IterableValidationNote(f"Structuring {cls} @ index {index}", index, inner))
+            errors.append(error)
+            if len(errors) == _MOST_PROBLEMS:
+                break
+    if errors:
+        raise IterableValidationError(f"While structuring {cls}", errors, cls)
+    return tuple(items)
 
 
 def _structure_record(converter: Converter, cls: type[Any]) -> Callable[[object, object], Any]:
