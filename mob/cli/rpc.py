@@ -22,7 +22,7 @@ from mob.server.limits import DoorLimits
 from mob.server.listening import parse_address, tls_context
 from mob.server.realm import open_realm
 from mob.server.records import RealmFiles, find_realm
-from mob.server.rpc.links import StdioLink
+from mob.server.rpc.links import PatientLink, StdioLink
 from mob.server.serve import DoorSettings, Served
 
 SERVER_VARIABLE = "MOB_SERVER"
@@ -54,7 +54,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 async def _bridge(server: str, secret: str | None) -> None:
     async with StdioLink(max_bytes=DoorLimits().max_request_bytes) as link:
-        await run_bridge(link, server, secret=secret)
+        await run_bridge(PatientLink(link), server, secret=secret)
 
 
 async def _serve(

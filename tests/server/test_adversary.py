@@ -25,7 +25,7 @@ from mob.server.listening import Address, tls_context
 from mob.server.realm import Realm, RealmSettings, open_realm
 from mob.server.routes import SocketRoute, Table, Visit
 from mob.server.rpc.door import rpc_methods, serve_rpc_lines
-from mob.server.rpc.links import StreamLink
+from mob.server.rpc.links import PatientLink, StreamLink
 from mob.server.serve import DoorSettings, Served, serve_doors
 from mob.store.sqlite import SqliteStore
 
@@ -73,6 +73,15 @@ async def test_json_lines_that_begin_with_a_message_are_served_also_past_what_is
 async def test_the_standard_streams_have_no_entrance(autojump_clock):
     _malformed, answer = await lines_told(None, b"no JSON\n" + LIST + b"\n")
     assert "result" in answer
+
+
+async def test_a_bridge_passes_over_what_is_too_long_and_says_so(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    link = PatientLink(StreamLink(theirs, theirs, max_bytes=100))
+    await ours.send_all(b"x" * 1000 + b"\n" + LIST + b"\n")
+    assert await link.receive() == LIST
+    refusal = json.loads(bytes(await ours.receive_some()))
+    assert (refusal["id"], refusal["error"]["code"]) == (None, -32600)
 
 
 async def test_who_is_refused_a_websocket_is_not_listened_to_at_length(autojump_clock):

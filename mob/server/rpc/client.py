@@ -58,6 +58,12 @@ class TooLong(Exception):
         self.limit = limit
 
 
+def too_long(error: TooLong) -> bytes:
+    """The answer to a message that was longer than may be."""
+    message = f"a request has at most {error.limit} bytes; this one was longer and was not read"
+    return write_message(Response(None, error=RpcError(INVALID_REQUEST, message)))
+
+
 class ClientGone(MemberFailed):
     """The client that was to answer has gone."""
 
@@ -215,8 +221,7 @@ class RpcClient:
             try:
                 data = await self._link.receive()
             except TooLong as error:
-                message = f"a request has at most {error.limit} bytes; this one was longer and was not read"
-                self._put(write_message(Response(None, error=RpcError(INVALID_REQUEST, message))))
+                self._put(too_long(error))
                 await self._drained()
                 continue
             if data is None:

@@ -15,7 +15,7 @@ import trio
 
 from mob.errors import LiveRejected
 from mob.live.transport_port import Transport, TransportClosed
-from mob.server.rpc.client import TooLong
+from mob.server.rpc.client import TooLong, too_long
 
 _READ_BYTES = 64 * 1024
 _NEWLINE = b"\n"
@@ -88,6 +88,27 @@ class StreamLink:
     async def send(self, message: bytes) -> None:
         """Write one line. trio.BrokenResourceError."""
         await self._send.send_all(message + _NEWLINE)
+
+
+class PatientLink:
+    """A link for who reads and writes at a time and knows no TooLong: such messages are answered and passed over."""
+
+    def __init__(self, link: StreamLink) -> None:
+        self._link = link
+        self._sending = trio.Lock()
+
+    async def receive(self) -> bytes | None:
+        """As the link's, without TooLong."""
+        while True:
+            try:
+                return await self._link.receive()
+            except TooLong as error:
+                await self.send(too_long(error))
+
+    async def send(self, message: bytes) -> None:
+        """As the link's, one after the other."""
+        async with self._sending:
+            await self._link.send(message)
 
 
 class StdioLink:
