@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -29,6 +30,17 @@ class Content:
 
     def __bool__(self) -> bool:
         return bool(self.text or self.images)
+
+    def digest(self) -> bytes:
+        """What stands for it where it need not be kept: the same for the same text and pictures, and for no others."""
+        parts = [self.text.encode()]
+        for image in self.images:
+            parts += [image.mime.encode(), image.data]
+        whole = hashlib.sha256()
+        for part in parts:
+            whole.update(len(part).to_bytes(8, "big"))
+            whole.update(part)
+        return whole.digest()
 
 
 def content(params: Params, name: str) -> Content:

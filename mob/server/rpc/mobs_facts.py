@@ -45,9 +45,12 @@ class Remembered(Generic[_V]):
 
 @define(eq=False, slots=True)
 class Delivery:
-    """Something that was sent under an idempotency key: what it was, and what its sender was told."""
+    """Something that was sent under an idempotency key: the digest of what it was, and what its sender was told.
 
-    content: object
+    The message itself is not kept: it may have pictures of many megabytes.
+    """
+
+    digest: bytes
     told: dict[str, Any]
 
 

@@ -64,7 +64,7 @@ class Talk:
         deliveries = self._door.member_facts(hosted, handle.identity).deliveries
         before = None if key is None else deliveries.get(key)
         if before is not None:
-            if before.content != said:
+            if before.digest != said.digest():
                 raise DuplicateRequest(f"the key {key!r} was used for another message; a new one needs a new key")
             return before.told
         if said.images and "image" not in handle.model.input_modalities:
@@ -78,7 +78,7 @@ class Talk:
         }
         if key is not None:
             told["continuation"] = self._continuation(hosted, handle.identity, letter)
-            deliveries.put(key, Delivery(said, told))
+            deliveries.put(key, Delivery(said.digest(), told))
         if mode == "steer":
             await handle.interrupt()
         return told

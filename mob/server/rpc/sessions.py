@@ -23,6 +23,7 @@ from mob.errors import CapabilityUnavailable, DuplicateRequest, MemberError, Req
 from mob.history.items import Turn
 from mob.server.realm import Realm, SessionRef
 from mob.server.rpc.client import RpcClient
+from mob.server.rpc.content import Content
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.mobs_facts import Remembered
 from mob.server.rpc.params import Params
@@ -66,9 +67,9 @@ def session_methods(realm: Realm) -> dict[str, Serve]:
 
 @frozen(slots=True, eq=False)
 class _Injected:
-    """What was put into one session under a key: one after the other, so that a key counts once."""
+    """The digests of what was put into one session under keys: one after the other, so that a key counts once."""
 
-    keys: Remembered[str] = field(factory=lambda: Remembered(_KEYS))
+    keys: Remembered[bytes] = field(factory=lambda: Remembered(_KEYS))
     lock: trio.Lock = field(factory=trio.Lock)
 
 
@@ -240,12 +241,13 @@ class SessionDoor:
         injected: _Injected = ref.hosted.kept.setdefault(f"{_INJECTED} {ref.identity}", _Injected())
         async with injected.lock:
             before = injected.keys.get(key) if key else None
-            if before is not None and before != told:
+            digest = Content(told).digest()
+            if before is not None and before != digest:
                 raise DuplicateRequest(f"the key {key!r} was used for another text")
             if before is None:
                 await self._inject(ref, told)
                 if key:
-                    injected.keys.put(key, told)
+                    injected.keys.put(key, digest)
         return {"status": "applied" if before is None else "duplicate"}
 
     async def _inject(self, ref: SessionRef, text: str) -> None:
