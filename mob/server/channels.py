@@ -18,7 +18,7 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import trio
 from attrs import evolve, frozen
@@ -88,9 +88,13 @@ class HeldStatistics:
 class HeldChannel:
     """One live channel that the server holds. Made by `ChannelBook.open`."""
 
-    def __init__(self, ref: Session, limits: DoorLimits, tokens: TokenBook) -> None:
+    def __init__(
+        self, ref: Session, limits: DoorLimits, tokens: TokenBook, *, ends_by_silence_ms: int | None = None
+    ) -> None:
         self.ref = ref
         self.channel_id = ""
+        self.ends_by_silence_ms = ends_by_silence_ms
+        """With so much silence `commit` ends a turn that ends by voice; None: as the channel itself has it."""
         self.reason: str | None = None
         """Why it has ended; None until then."""
         self.ring: EventRing[LiveEvent] = EventRing(
@@ -185,12 +189,28 @@ class HeldChannel:
         self._pictures.note(key, image)
         self._shown[name] = key
 
-    async def refresh(self) -> None:
-        """Put the session's settings as they are now (instructions, tools, voice) in force on the open channel.
+    async def commit(self, output: Modality | None = None) -> None:
+        """The user's turn is over; it is answered with `output`. LiveRejected, LiveClosed.
 
-        ReopenRequired when the voice has changed and was heard already. LiveClosed.
+        Where turns end by voice it is ended by silence, if the channel was opened so; that cannot say an `output`.
+        """
+        if self.ends_by_silence_ms is None or output is not None:
+            await self.live.commit(output)
+        else:
+            await self.live.send_audio(bytes(2 * self.live.input_rate * self.ends_by_silence_ms // 1000))
+
+    async def refresh(self, **changes: Any) -> None:
+        """Change these on the open channel, as LiveChannel.refresh; who ends turns from now on, `commit` obeys.
+
+        Without any: put the session's settings as they are now (instructions, tools, voice) in force.
+        ReopenRequired when the voice has changed and was heard already. LiveRejected, LiveClosed.
         """
         self._check_open()
+        if changes:
+            await self.live.refresh(**changes)
+            if changes.get("turn_detection") is not None:
+                self.ends_by_silence_ms = None
+            return
         config = self.ref.member.session.seed().config
         await self.live.refresh(instructions=config.instructions, tools=config.tools, voice=config.voice)
 
@@ -349,10 +369,13 @@ class ChannelBook:
         """Those that are open, or being opened."""
         return iter(tuple(self._sessions.values()))
 
-    async def open(self, ref: Session, options: ChannelOptions | None = None) -> HeldChannel:
+    async def open(
+        self, ref: Session, options: ChannelOptions | None = None, *, ends_by_silence_ms: int | None = None
+    ) -> HeldChannel:
         """Open the session's live channel and hold it. When it fails, or is cancelled, nothing is left.
 
-        Until a client attaches that promises receipts, what was heard is estimated by the clock.
+        Until a client attaches that promises receipts, what was heard is estimated by the clock. `ends_by_silence_ms`:
+        see HeldChannel.
         SessionIdle, AlreadyOpen, DoorFull, and what `MemberHandle.open_live` raises.
         """
         if ref.session_id in self._sessions:
@@ -360,7 +383,8 @@ class ChannelBook:
         if len(self._sessions) >= self._limits.max_channels:
             raise DoorFull(f"this server holds {self._limits.max_channels} live channels, which is all it takes")
         member = ref.member
-        held = self._sessions[ref.session_id] = HeldChannel(ref, self._limits, self._tokens)
+        held = HeldChannel(ref, self._limits, self._tokens, ends_by_silence_ms=ends_by_silence_ms)
+        self._sessions[ref.session_id] = held
         try:
             plain = evolve(options or ChannelOptions(), audio_receipts=False)
             await self._nursery.start(self._hold, held, member, plain)

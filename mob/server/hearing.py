@@ -92,7 +92,7 @@ class Listener:
             frames.AudioChunk: lambda what: held.send_audio(what.data, what.sample_rate_hz, what.channels),
             frames.TextChunk: lambda what: held.send_text(what.text, what.output, item_id=what.item_id),
             frames.ImageChunk: self._show,
-            frames.Commit: lambda what: live.commit(what.output),
+            frames.Commit: lambda what: held.commit(what.output),
             frames.Respond: lambda what: live.respond(what.output, what.instructions),
             frames.Interrupt: lambda what: live.interrupt(what.reason),
             frames.Truncate: lambda what: live.truncate(what.item_id, what.audio_played_ms),
@@ -116,11 +116,7 @@ class Listener:
 
     async def _refresh(self, what: frames.Refresh) -> None:
         given = {field.name: getattr(what, field.name) for field in fields(frames.Refresh)}
-        given = {name: value for name, value in given.items() if value is not None}
-        if given:
-            await self._held.live.refresh(**given)
-        else:
-            await self._held.refresh()
+        await self._held.refresh(**{name: value for name, value in given.items() if value is not None})
 
     async def _played(self, what: frames.Played) -> None:
         self._promised()

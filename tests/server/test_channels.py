@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings, strategies as st
-from live_sockets import REHEARSED, definition, open_channel, started
+from live_sockets import REHEARSED, attached, definition, open_channel, open_door, started
 
 from mob.errors import (
     AlreadyOpen,
@@ -23,6 +23,7 @@ from mob.errors import (
 )
 from mob.live.events import AudioDelta, Connected, Disconnected, Interrupted, TurnCommitted
 from mob.live.ports import ChannelOptions
+from mob.protocol.frames import Commit
 from mob.protocol.observations import ContentCommitted
 from mob.rehearsal.faults import Fault
 from mob.rehearsal.voice import hear, speak
@@ -30,7 +31,7 @@ from mob.server.channel_inputs import InputRefused
 from mob.server.limits import DoorLimits
 from mob.server.realm import open_realm
 from mob.server.ring import Gap, Numbered, SlowReader
-from mob.values import Image
+from mob.values import Image, TurnDetection
 
 PNG = Image("image/png", b"\x89PNG\r\n\x1a\npicture")
 
@@ -50,6 +51,33 @@ async def until(follower, cls):
 async def say(held, text):
     await held.send_audio(speak(text), 24000)
     await held.live.commit()
+
+
+async def test_a_commit_ends_by_silence_where_turns_end_by_voice_and_its_opener_said_neither(autojump_clock):
+    async with open_door() as door:
+        held = await door.realm.channels.open(await started(door.realm, turns="server_vad"), ends_by_silence_ms=700)
+        follower = held.follow()
+        await held.send_audio(speak("What time is it?"), 24000)
+        await held.commit()
+        assert (await until(follower, TurnCommitted))[-1].turn.user_text == "What time is it?"
+        with pytest.raises(LiveRejected):
+            await held.commit("text")  # silence ends a turn, and says nothing of how it is answered
+
+        await held.refresh(turn_detection=TurnDetection(mode="manual"))
+        await held.send_audio(speak("When is lunch?"), 24000)
+        await held.commit()
+        assert (await until(follower, TurnCommitted))[-1].turn.user_text == "When is lunch?"
+
+
+async def test_a_commit_over_the_socket_ends_the_turn_as_one_by_request_does(autojump_clock):
+    async with open_door() as door:
+        held = await door.realm.channels.open(await started(door.realm, turns="server_vad"), ends_by_silence_ms=700)
+        async with attached(door, held) as client:
+            await held.send_audio(speak("What time is it?"), 24000)
+            client.say(Commit(), 1)
+            answer = await client.until(lambda frame: frame.get("id") == 1)
+            assert answer["observation"] == "command_accepted"
+            await client.until("turn_committed")
 
 
 # -- its life ----------------------------------------------------------------------------------------------------------

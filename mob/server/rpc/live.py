@@ -71,14 +71,6 @@ class InputRejected(Refused):
     code = "live_rejected"
 
 
-@frozen(slots=True)
-class _Manner:
-    """How a channel was opened. `mode` None: its client did not say. `silence_ms` ends a turn there, by voice."""
-
-    mode: TurningMode | None
-    silence_ms: int | None
-
-
 class LiveChannels:
     """Opens channels for clients, and does with them what clients ask. Of all doors of JSON-RPC together."""
 
@@ -103,14 +95,13 @@ class LiveChannels:
             await tools_of(client).offer(ref)
         detection = _detection(ref, mode)
         options = ChannelOptions(turn_detection=detection, seed_max_chars=seed)
+        by_either = mode is None and detection.mode == "server_vad"
+        silence = (detection.silence_duration_ms or _SILENCE_MS) + _SILENCE_MARGIN_MS if by_either else None
         try:
-            held = await self._realm.channels.open(ref, options)
+            held = await self._realm.channels.open(ref, options, ends_by_silence_ms=silence)
         except ProviderError as error:
             raise OpenFailed(error.message, of=error) from error
-        by_voice = detection.mode == "server_vad"
-        silence = (detection.silence_duration_ms or _SILENCE_MS) + _SILENCE_MARGIN_MS if by_voice else None
         _opened_by(client)[held.channel_id] = held
-        ref.hosted.kept[_manner_key(held)] = _Manner(mode, silence)
         return self._opened(held, url)
 
     def _transport(self, params: Params) -> str:
@@ -164,13 +155,8 @@ class LiveChannels:
         output: Modality | None = None
         if wanted is not None:
             output = "text" if wanted.choice("modality", ("audio", "text"), "audio") == "text" else "audio"
-        manner = held.ref.hosted.kept.get(_manner_key(held))
         with scoped():
-            if isinstance(manner, _Manner) and manner.mode is None and manner.silence_ms is not None and output is None:
-                rate = held.live.input_rate
-                await held.live.send_audio(bytes(2 * rate * manner.silence_ms // 1000))
-            else:
-                await held.live.commit(output)
+            await held.commit(output)
         return {"status": "committed"}
 
     async def interrupt(self, held: HeldChannel) -> JSON:
@@ -288,10 +274,6 @@ def _picture(chunk: Params) -> Image:
             raise InputRefused(error.message, reason="image_input_invalid_base64") from None
         raise
     return Image(chunk.text("mime", most=100), data)
-
-
-def _manner_key(held: HeldChannel) -> str:
-    return f"rpc live {held.ref.identity}"
 
 
 def _opened_by(client: RpcClient) -> dict[str, HeldChannel]:

@@ -10,9 +10,11 @@ import trio
 from meerkat import MeerkatClient
 from rpc_peer import HOST, LIVE, RpcFailed, check_history, join, open_server
 
+from mob.live.ports import ChannelOptions
 from mob.rehearsal.faults import parse_fault
 from mob.rehearsal.voice import speak
 from mob.server.rpc.door import LiveDoor
+from mob.values import TurnDetection
 
 SPEAKS = {"model": "gpt-realtime-2", "system_prompt": HOST, "prompt": "Ready.", "session_events": False}
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -77,6 +79,20 @@ async def test_the_guide_from_opening_to_history(autojump_clock, mode):
         await trio.sleep(realm.limits.keep_closed_s + 1)
         with pytest.raises(RpcFailed, match="no live channel"):
             await peer("live/status", channel_id=channel_id)
+
+
+async def test_how_a_commit_ends_a_turn_is_the_channels_own_not_an_earlier_ones(autojump_clock):
+    async with open_server() as (realm, methods), join(realm, methods) as peer:
+        session_id, opened = await begin(peer)
+        await peer("live/close", channel_id=opened["channel_id"])
+        by_hand = ChannelOptions(turn_detection=TurnDetection(mode="manual"))
+        held = await realm.channels.open(realm.session(session_id), by_hand)
+        await say(peer, held.channel_id, "When are you open?")
+        assert await peer("live/commit_input", channel_id=held.channel_id) == {"status": "committed"}
+        with trio.fail_after(30):
+            await rows_until(peer, session_id, 5)
+        with pytest.raises(RpcFailed):
+            await peer("live/commit_input", channel_id=held.channel_id)
 
 
 async def test_law_08_a_session_has_one_channel_and_none_opens_by_itself(autojump_clock):
