@@ -26,7 +26,7 @@ TARGETS = (
     *targets_providers.TARGETS,
     *targets_remote.TARGETS,
 )
-COUNT = 1200
+COUNT = 800
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
