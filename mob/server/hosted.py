@@ -8,6 +8,9 @@ Theory. The states, and what moves it:
 
 A mob that is started again goes on with its run: same log, same histories, next generations. What a run raises ends
 that mob and no other.
+
+The task that runs a mob is the only one that stops it. Whoever wants it stopped tells that task why, and may give up
+waiting: the mob is stopped all the same. It is stopped, too, when somebody who holds the `Mob` itself has stopped that.
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ class HostedMob:
     reason: str = ""
     _mob: Mob | None = None
     _leave: trio.Event = field(factory=trio.Event)
+    _drain: bool = True
     _gone: trio.Event = field(factory=trio.Event)
     _changing: trio.Lock = field(factory=trio.Lock)
     _news: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
@@ -89,8 +93,13 @@ class HostedMob:
         return self.mob.member(identity)
 
     async def start(self) -> Mob:
-        """Run it, again if it was stopped; nothing happens when it runs. Raises what opening it raises."""
+        """Run it, again if it was stopped; nothing happens when it runs. One that is being stopped is waited for.
+
+        Raises what opening it raises.
+        """
         async with self._changing:
+            if self._mob is not None and (self._leave.is_set() or self._mob.state != "running"):
+                await self._gone.wait()
             if self._mob is None:
                 if self.state == "ended":
                     raise MobUnknown(f"the mob {self.mob_id} was destroyed")
@@ -111,12 +120,16 @@ class HostedMob:
         while self._mob is mob:
             await self._news.park()
 
-    async def stop(self, reason: str = "stopped") -> None:
-        """Drain and stop it within its own bounds; nothing happens when it does not run."""
+    async def stop(self, reason: str = "stopped", *, drain: bool = True) -> None:
+        """Stop it within its own bounds, with this reason in its log; nothing happens when it does not run.
+
+        `drain` False: what it does is not finished first. Once begun, stopping goes on though the caller is cancelled.
+        """
         async with self._changing:
             if self._mob is not None:
-                self.reason = reason
-                self._leave.set()
+                if not self._leave.is_set():
+                    self.reason, self._drain = reason, drain
+                    self._leave.set()
                 await self._gone.wait()
 
     async def end(self, reason: str = "destroyed") -> None:
@@ -132,7 +145,8 @@ class HostedMob:
                 self._mob, self.state, self.began, started = mob, "running", True, True
                 self._news.unpark_all()
                 task_status.started()
-                await self._leave.wait()
+                await self._until_left(mob)
+                await mob.stop(self.reason, drain=self._drain)
         except MobError as error:
             if not started:
                 raise
@@ -148,6 +162,16 @@ class HostedMob:
                 self.state = "stopped"
             self._gone.set()
             self._news.unpark_all()
+
+    async def _until_left(self, mob: Mob) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_with, mob)
+            await self._leave.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _leave_with(self, mob: Mob) -> None:
+        await mob.wait_until(lambda: mob.state == "stopped")
+        self._leave.set()
 
     def _failed(self, error: Exception) -> None:
         cause: BaseException = error

@@ -168,11 +168,12 @@ class Realm:
         return self._mobs.get(hosted.mob_id) is hosted
 
     async def end_mob(self, hosted: HostedMob, reason: str = "destroyed") -> None:
-        """Stop it for good and forget it; its log stays in the store."""
-        await hosted.end(reason)
-        if self.mob_is_here(hosted):
-            del self._mobs[hosted.mob_id]
-            await self.files.forget(hosted.mob_id)
+        """Stop it for good and forget it; its log stays in the store. Once begun, it is done though the caller goes."""
+        with trio.CancelScope(shield=True):
+            await hosted.end(reason)
+            if self.mob_is_here(hosted):
+                del self._mobs[hosted.mob_id]
+                await self.files.forget(hosted.mob_id)
 
     async def keep(self, hosted: HostedMob, **kept: Any) -> None:
         """Let the next server of this realm find it again, as it is made now. StoreError.

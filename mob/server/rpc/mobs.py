@@ -26,7 +26,7 @@ from mob.server.realm import Realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.live import LiveDoor
-from mob.server.rpc.mobs_door import MobDoor, halt
+from mob.server.rpc.mobs_door import MobDoor
 from mob.server.rpc.mobs_events import event_methods
 from mob.server.rpc.mobs_live import member_live_methods
 from mob.server.rpc.mobs_members import member_methods
@@ -84,8 +84,7 @@ class MobLife:
             await self._lend(client, hosted)
             await self._door.keep(hosted)
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._realm.end_mob(hosted, "not created")
+            await self._realm.end_mob(hosted, "not created")
             raise
         token = self._door.facts(hosted).claim_token = secrets.token_urlsafe(24)
         return {"mob_id": hosted.mob_id, "claim_token": token}
@@ -142,9 +141,7 @@ class MobLife:
             if report is None:
                 raise
             return report
-        with trio.CancelScope(shield=True):
-            await halt(hosted, "destroyed")
-            await self._realm.end_mob(hosted)
+        await self._realm.end_mob(hosted)
         report = {"mob_id": hosted.mob_id, "ok": True, "destroy_report": dict(_CLEAN)}
         self._door.destroyed.put(hosted.mob_id, report)
         return report
@@ -155,7 +152,7 @@ class MobLife:
             await tools_of(client).offer(self._realm.session_of(hosted, identity))
 
     async def _stop(self, hosted: HostedMob) -> None:
-        await halt(hosted, "stopped")
+        await hosted.stop()
 
     async def _resume(self, hosted: HostedMob) -> None:
         if self._door.facts(hosted).completed:
@@ -165,13 +162,14 @@ class MobLife:
         await hosted.start()
 
     async def _complete(self, hosted: HostedMob) -> None:
-        await halt(hosted, "completed")
-        self._door.facts(hosted).completed = True
-        await self._door.keep(hosted)
+        with trio.CancelScope(shield=True):
+            await hosted.stop("completed")
+            self._door.facts(hosted).completed = True
+            await self._door.keep(hosted)
 
     async def _reset(self, hosted: HostedMob) -> None:
         with trio.CancelScope(shield=True):
-            await halt(hosted, "reset")
+            await hosted.stop("reset")
             hosted.run_id, hosted.began = Ids().new("run"), False
             facts = self._door.facts(hosted)
             facts.completed = False

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import trio
-
 from mob.errors import StaleGeneration
 from mob.server.hosted import HostedMob
 from mob.server.realm import Realm, SessionRef
@@ -80,11 +78,3 @@ def check_generation(params: Params, current: int) -> None:
                 generation=asked,
                 current=current,
             )
-
-
-async def halt(hosted: HostedMob, reason: str) -> None:
-    """Stop the mob within its own bounds, with this reason in its log; not given up when the asker goes."""
-    with trio.CancelScope(shield=True):
-        if hosted.running:
-            await hosted.mob.stop(reason)
-        await hosted.stop(reason)

@@ -102,8 +102,7 @@ class SessionDoor:
                 return await self._turns.run(client, ref, held, said, tell=params.flag("session_events", default=True))
         except BaseException:
             # Nobody was told of it: it never was.
-            with trio.CancelScope(shield=True):
-                await self._realm.end_mob(ref.hosted, "not created")
+            await self._realm.end_mob(ref.hosted, "not created")
             tools_of(client).forget(ref)
             raise
 

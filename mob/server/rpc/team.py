@@ -281,8 +281,8 @@ class _Team:
 
     async def stop(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        await hosted.mob.stop(params.maybe_text("reason", most=200) or "done", drain=params.flag("drain", default=True))
-        await hosted.stop()
+        _ = hosted.mob  # MemberNotRunning
+        await hosted.stop(params.maybe_text("reason", most=200) or "done", drain=params.flag("drain", default=True))
         return {}
 
     async def statistics(self, client: RpcClient, params: Params) -> JSON:
