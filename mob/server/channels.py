@@ -105,6 +105,8 @@ class HeldChannel:
         self.ended_at = float("inf")
         self.place = Place(limits.resume_s)
         """Who is attached, and how long a lost one is waited for."""
+        self.opening = trio.CancelScope()
+        """Whoever opens it does so in this scope: closed before it is open, it opens no further."""
         self._limits = limits
         self._tokens = tokens
         self._live: LiveChannel | None = None
@@ -230,7 +232,9 @@ class HeldChannel:
         """End it and wait until it has ended; again does nothing. What was heard of an answer is committed."""
         if self._closing is None:
             self._closing = reason
-        if self._live is not None:
+        if self._live is None:
+            self.opening.cancel()
+        else:
             await self._live.close(self._closing)
         await self._ended.wait()
 
@@ -308,8 +312,10 @@ class HeldChannel:
         self._tracks[event.item_id] = end
 
     def end(self, reason: str) -> None:
-        """It is over."""
-        self.reason = self.reason or reason
+        """It is over; again does nothing."""
+        if self._ended.is_set():
+            return
+        self.reason = self.reason or self._closing or reason
         self.ended_at = trio.current_time()
         self._tokens.revoke(self.channel_id, "live", now=self.ended_at)
         self._ended.set()
@@ -372,11 +378,12 @@ class ChannelBook:
     async def open(
         self, ref: Session, options: ChannelOptions | None = None, *, ends_by_silence_ms: int | None = None
     ) -> HeldChannel:
-        """Open the session's live channel and hold it. When it fails, or is cancelled, nothing is left.
+        """Open the session's live channel and hold it. When it fails, is cancelled or closed, nothing is left.
 
         Until a client attaches that promises receipts, what was heard is estimated by the clock. `ends_by_silence_ms`:
         see HeldChannel.
-        SessionIdle, AlreadyOpen, DoorFull, and what `MemberHandle.open_live` raises.
+        SessionIdle, AlreadyOpen, DoorFull, LiveClosed (it was closed meanwhile), and what `MemberHandle.open_live`
+        raises.
         """
         if ref.session_id in self._sessions:
             raise AlreadyOpen(f"{ref.identity} has an open live channel; close that one first")
@@ -389,7 +396,7 @@ class ChannelBook:
             plain = evolve(options or ChannelOptions(), audio_receipts=False)
             await self._nursery.start(self._hold, held, member, plain)
         except BaseException:
-            self._free(held)
+            self._over(held)
             raise
         return held
 
@@ -424,10 +431,16 @@ class ChannelBook:
     ) -> None:
         """One channel's task: it belongs to nobody but the realm, and what goes wrong in it ends this channel only."""
         try:
-            async with member.open_live(options) as live:
-                self._enter(held, live)
-                task_status.started()
-                await held.run(live)
+            with held.opening:
+                async with member.open_live(options) as live:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                    self._enter(held, live)
+                    task_status.started()
+                    await held.run(live)
+            if not held.channel_id:
+                held.end("closed")
+                why = held.reason or "closed"
+                raise LiveClosed(f"the channel was closed while it was being opened ({why})", reason=why)
         except Exception as error:
             if not held.channel_id:
                 raise
@@ -435,10 +448,7 @@ class ChannelBook:
                 _log.exception("the live channel %s failed", held.channel_id)
             held.reason = held.reason or (error.code if isinstance(error, MobError) else "internal_error")
         finally:
-            if held.channel_id:
-                held.end("cancelled")
-                self._free(held)
-                self._ended.append(held)
+            self._over(held)
 
     def _enter(self, held: HeldChannel, live: LiveChannel) -> None:
         """Give it its id: the channel's own, unless two seeded runs have drawn the same."""
@@ -448,9 +458,13 @@ class ChannelBook:
         held.channel_id = channel_id
         self._channels[channel_id] = held
 
-    def _free(self, held: HeldChannel) -> None:
+    def _over(self, held: HeldChannel) -> None:
+        """Give its place back; one that was open is known for a while yet. Again does nothing."""
+        held.end("cancelled")
         if self._sessions.get(held.session_id) is held:
             del self._sessions[held.session_id]
+            if held.channel_id:
+                self._ended.append(held)
 
     def _forget_old(self) -> None:
         horizon = trio.current_time() - self._limits.keep_closed_s

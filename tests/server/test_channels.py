@@ -28,6 +28,7 @@ from mob.protocol.observations import ContentCommitted
 from mob.rehearsal.faults import Fault
 from mob.rehearsal.voice import hear, speak
 from mob.server.channel_inputs import InputRefused
+from mob.server.channels import HeldChannel
 from mob.server.limits import DoorLimits
 from mob.server.realm import open_realm
 from mob.server.ring import Gap, Numbered, SlowReader
@@ -240,6 +241,55 @@ async def check_law_08(openers, delays):
 @given(st.integers(2, 6), st.lists(st.sampled_from([0, 0.001, 0.05, 1]), min_size=6, max_size=6))
 def test_law_08_one_channel_for_a_session_at_every_instant(openers, delays):
     trio.run(check_law_08, openers, delays, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.one_of(st.integers(0, 40), st.floats(0, 0.2)), st.booleans())
+def test_law_24_a_channel_can_be_closed_while_it_opens(after, fails):
+    """After so many checkpoints or seconds: it ends soon, whoever opens it is told, and nothing is left."""
+
+    async def main():
+        faults = (Fault("drop-socket", at=None),) if fails else ()
+        async with open_realm(evolve(REHEARSED, faults=faults)) as realm:
+            ref = await started(realm)
+            await trio.testing.wait_all_tasks_blocked()
+            tasks = len(realm._nursery.child_tasks)
+            seen = []
+
+            async def opens():
+                try:
+                    held = await realm.channels.open(ref)
+                    seen.append(held)
+                except (LiveClosed, ProviderError) as error:
+                    seen.append(error)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(opens)
+                if isinstance(after, int):
+                    for _ in range(after):
+                        await trio.lowlevel.checkpoint()
+                else:
+                    await trio.sleep(after)
+                with trio.fail_after(30):
+                    await realm.channels.close_all("server_stopped")
+            match seen:
+                case [HeldChannel() as held]:
+                    await held.close()
+                    assert held.status == "closed"
+                    assert held.reason in ("server_stopped", "client_closed")
+                case [LiveClosed(reason=reason)]:
+                    assert reason == "server_stopped"
+                case _:
+                    assert fails
+            await trio.testing.wait_all_tasks_blocked()
+            assert list(realm.channels) == []
+            assert len(realm.tokens) == 0
+            assert ref.member.session.channel is None
+            assert len(realm._nursery.child_tasks) == tasks
+            if not fails:
+                await realm.channels.open(ref)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 @settings(max_examples=25, deadline=None)
