@@ -1,4 +1,8 @@
-"""`mob serve`: a team, or several, for other programs. One port has everything; see docs/doors.md."""
+"""`mob serve`: a team, or several, for other programs. One port has everything; see docs/doors.md.
+
+The directory of `--state` is its realm: what clients make is found again by the next server there, and so is the
+realm's configuration. The team itself begins a new run each time, as with `mob run`, unless `--resume` says which.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ from mob.cli.output import how_rehearsed
 from mob.cli.run import last_run, state_file
 from mob.definition.model import MobDefinition
 from mob.errors import UsageError
+from mob.server.config import read_layers
 from mob.server.listening import parse_address, tls_context
 from mob.server.realm import open_realm
+from mob.server.records import RealmFiles
 from mob.server.serve import DoorSettings, Served
-from mob.store.sqlite import SqliteStore
 
 _REALM = "serve"
 
@@ -38,10 +43,11 @@ def command(arguments: argparse.Namespace) -> int:
 async def _serve(arguments: argparse.Namespace, definitions: list[MobDefinition], settings: DoorSettings) -> None:
     state: Path = state_file(arguments.state)
     run_id = await last_run(state, definitions[0].id) if arguments.resume == "last" else arguments.resume
-    async with open_realm(realm_settings(arguments, _REALM), store=SqliteStore(state)) as realm:
+    files = RealmFiles(_REALM, "sqlite", state.parent, read_layers(Path.cwd(), Path.home()))
+    async with open_realm(realm_settings(arguments, _REALM), files=files) as realm:
         rehearsed: list[str] = []
         for definition in definitions:
-            hosted = realm.add_mob(definition, run_id=run_id)
+            hosted = await realm.add_team(definition, run_id=run_id, anew=run_id is None)
             await hosted.start()
             rehearsed += await rehearsed_of(hosted.mob)
         await serve_realm(realm, settings, functools.partial(_say_ready, definitions, rehearsed))

@@ -23,7 +23,7 @@ from attrs import frozen
 from mob._compose import open_mob
 from mob.clock import wall_clock
 from mob.definition.model import MobDefinition
-from mob.errors import DoorFull, MobError, MobExists, MobUnknown, SessionUnknown
+from mob.errors import DoorFull, MobError, MobExists, MobUnknown, RunUnknown, SessionUnknown
 from mob.history.fold import History
 from mob.history.items import Turn
 from mob.ids import Ids
@@ -137,16 +137,25 @@ class Realm:
         self._mobs[new] = hosted
         return hosted
 
-    async def add_team(self, definition: MobDefinition) -> HostedMob:
+    async def add_team(self, definition: MobDefinition, *, run_id: str | None = None, anew: bool = False) -> HostedMob:
         """The mob of a team file, not started: it goes on with the run that an earlier server of this realm began.
 
-        MobExists, DoorFull, StoreError.
+        `run_id`: with this run of the store instead. `anew`: with none. MobExists, DoorFull, RunUnknown, StoreError.
         """
         before = self.files.records.get(definition.id)
-        hosted = self.add_mob(definition)
-        if before is not None and before.document is None:
-            hosted.run_id, hosted.created_at = before.run_id, before.created_at
-            hosted.began = any(run.run_id == before.run_id for run in await self.store.runs())
+        if before is not None and (before.document is not None or anew or run_id not in (None, before.run_id)):
+            before = None  # what was kept is about another run, or another mob
+        begun = {run.run_id for run in await self.store.runs()}
+        if run_id is not None and run_id not in begun:
+            raise RunUnknown(f"there is no run {run_id!r} to resume; `mob history` lists those that are")
+        hosted = self.add_mob(
+            definition,
+            run_id=run_id if before is None else before.run_id,
+            created_at=None if before is None else before.created_at,
+        )
+        hosted.began = hosted.run_id in begun
+        if before is None:
+            await self.files.forget(hosted.mob_id)
         await self.keep(hosted)
         return hosted
 

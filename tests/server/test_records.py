@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 import mob
-from mob.errors import ConfigConflict, MobError, MobUnknown, StoreCorrupt, StoreError, UsageError
+from mob.errors import ConfigConflict, MobError, MobUnknown, RunUnknown, StoreCorrupt, StoreError, UsageError
 from mob.server.realm import AGENT, RealmSettings, open_realm
 from mob.server.records import MobRecord, find_realm
 from mob.server.standalone import SessionSpec, check_spec, spec_of
@@ -72,6 +72,31 @@ async def test_a_team_goes_on_with_its_run(autojump_clock, tmp_path):
             realm.mob(team.id)
     async with open_named(tmp_path) as realm:
         assert (await realm.add_team(team)).run_id != runs[0]
+
+
+async def test_a_team_begins_anew_or_goes_on_with_the_run_that_was_chosen(autojump_clock, tmp_path):
+    team = mob.load(DEFINITIONS / "front-desk.toml")
+    runs = []
+    for _ in range(2):
+        async with open_named(tmp_path) as realm:
+            hosted = await realm.add_team(team, anew=True)
+            assert realm.kept_of(hosted) == {}  # what doors kept is about the run that was
+            await hosted.start()
+            await hosted.member("menu").ask("What is in the risotto?")
+            assert len(hosted.member("menu").history()) == 1
+            await realm.keep(hosted, facts={"completed": True})
+            runs.append(hosted.run_id)
+    assert runs[0] != runs[1]
+    async with open_named(tmp_path) as realm:
+        with pytest.raises(RunUnknown, match="run_none"):
+            await realm.add_team(team, run_id="run_none")
+        assert realm.mobs == ()
+        hosted = await realm.add_team(team, run_id=runs[0])
+        await hosted.start()
+        assert hosted.run_id == runs[0]
+        assert len(hosted.member("menu").history()) == 1
+    async with open_named(tmp_path) as realm:
+        assert (await realm.add_team(team)).run_id == runs[0]
 
 
 async def test_the_configuration_outlives_the_server(autojump_clock, tmp_path):
