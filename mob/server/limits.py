@@ -16,10 +16,11 @@ class DoorLimits:
 
     Connections: `max_connections` of all doors together, `max_sockets` of them live sockets, `max_rpc_clients`.
     JSON-RPC: bytes of a request, a response and a notification, requests of one client under way and in line,
-    notifications that wait for a slow client, calls to a client that wait for its answer. Live channels and
-    their sockets: how many, bytes of a frame, what is kept for a slow client or one that comes back, how long a lost
-    one may stay away, and what may be said: pictures of a session, text, turns that wait. Tokens: how many, and how
-    long each lasts.
+    answers and notifications that wait for a slow client, calls to a client that wait for its answer. No request is
+    begun, and no answer put in line, while as many bytes as may be are there: so there can be those of one more. Live
+    channels and their sockets: how many, bytes of a frame, what is kept for a slow client or one that comes back, how
+    long a lost one may stay away, and what may be said: pictures of a session, text, turns that wait. Tokens: how
+    many, and how long each lasts.
     """
 
     max_connections: int = 256
@@ -35,7 +36,9 @@ class DoorLimits:
     max_response_bytes: int = 32 * MIB
     max_notification_bytes: int = 8 * MIB
     max_requests_under_way: int = 64
+    max_request_bytes_under_way: int = 128 * MIB
     max_requests_waiting: int = 256
+    max_answer_bytes_waiting: int = 64 * MIB
     max_notifications_waiting: int = 1024
     max_calls_to_client: int = 64
     client_call_s: float = 30.0

@@ -1,7 +1,8 @@
 """One client of the JSON-RPC door, over whatever brings its messages: standard streams, TCP, or a WebSocket.
 
-    reader      takes messages; each request runs in a task of its own, at most so many at once; more wait in a line,
-                and when that is full reading waits. Answers to what the client was asked are taken all the while
+    reader      takes messages; each request runs in a task of its own, at most so many at once, and so many bytes of
+                them; more wait in a line, and when that is full reading waits. Answers to what the client was asked
+                are taken all the while
     writer      the only one who writes; responses are never dropped, notifications are, when too many wait: then the
                 stream that lost some is told how many, in its place
     streams     one task per subscription of the client
@@ -42,7 +43,10 @@ class Link(Protocol):
     """What brings messages and takes them: one message is one line, or one frame."""
 
     async def receive(self) -> bytes | None:
-        """The next message's bytes; None at the end. TooLong when a message is longer than may be."""
+        """The next message's bytes; None at the end. TooLong when a message is longer than may be.
+
+        trio.BrokenResourceError when the client was lost.
+        """
         ...
 
     async def send(self, message: bytes) -> None:
@@ -93,8 +97,9 @@ class RpcClient:
         self._methods = methods
         self._under_way = 0
         self._line: deque[tuple[Request, int]] = deque()
-        self._line_bytes = 0
+        self._line_bytes = self._served_bytes = 0
         self._outbox: deque[tuple[bytes, bool]] = deque()
+        self._outbox_bytes = 0
         self._notifications = self._notification_bytes = 0
         self._gone = False
         self._wake = trio.Event()
@@ -105,7 +110,7 @@ class RpcClient:
         self._answered = self._notified = self._dropped = 0
 
     async def run(self) -> None:
-        """Serve the client until it goes. What was asked before its end is still answered."""
+        """Serve the client until it goes. What was asked before its end is still answered, unless the link broke."""
         try:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._write)
@@ -190,6 +195,7 @@ class RpcClient:
 
     def _put(self, message: bytes, *, notification: bool = False) -> None:
         self._outbox.append((message, notification))
+        self._outbox_bytes += len(message)
         self._wake.set()
 
     async def _write(self) -> None:
@@ -198,6 +204,7 @@ class RpcClient:
                 message, notification = self._outbox[0]
                 await self._link.send(message)
                 self._outbox.popleft()
+                self._outbox_bytes -= len(message)
                 self._notifications -= notification
                 self._notification_bytes -= len(message) if notification else 0
                 self._note_taken()
@@ -206,7 +213,11 @@ class RpcClient:
 
     async def _drained(self) -> None:
         """Wait until the client has read enough of what it was told: who asks and does not read is not served."""
-        while len(self._outbox) - self._notifications > self.limits.max_requests_under_way:
+        limits = self.limits
+        while (
+            len(self._outbox) - self._notifications > limits.max_requests_under_way
+            or self._outbox_bytes - self._notification_bytes >= limits.max_answer_bytes_waiting
+        ):
             await self._taken.wait()
 
     async def _flushed(self) -> None:
@@ -244,9 +255,17 @@ class RpcClient:
         """Serve the request, at once or in its turn. Whoever serves takes the oldest: what comes first begins first."""
         self._line.append((request, size))
         self._line_bytes += size
-        if self._under_way < self.limits.max_requests_under_way:
+        self._hire(requests)
+
+    def _hire(self, requests: trio.Nursery) -> None:
+        """One more who serves, if there may be one and there is something to do."""
+        if self._line and self._may_serve and self._under_way < self.limits.max_requests_under_way:
             self._under_way += 1
-            requests.start_soon(self._serve)
+            requests.start_soon(self._serve, requests)
+
+    @property
+    def _may_serve(self) -> bool:
+        return self._served_bytes < self.limits.max_request_bytes_under_way
 
     async def _let_in(self) -> None:
         """Wait until the line takes one more request of any size."""
@@ -254,17 +273,28 @@ class RpcClient:
         while len(self._line) >= limits.max_requests_waiting or self._line_bytes >= limits.max_request_bytes:
             await self._taken.wait()
 
-    async def _serve(self) -> None:
-        """Serve requests while there are any in line."""
+    async def _serve(self, requests: trio.Nursery) -> None:
+        """Serve requests while there are any in line that may be begun.
+
+        One large request may have kept many small ones waiting: so everyone who takes one looks whether there is work
+        for another.
+        """
         try:
-            while self._line:
+            while self._line and self._may_serve:
                 request, size = self._line.popleft()
                 self._line_bytes -= size
-                self._note_taken()
-                response = await self._methods.call(self, request)
-                self._put(self._written(response))
-                self._answered += 1
+                self._served_bytes += size
+                try:
+                    self._note_taken()
+                    self._hire(requests)
+                    response = await self._methods.call(self, request)
+                finally:
+                    del request
+                    self._served_bytes -= size
                 await self._drained()
+                self._put(self._written(response))
+                del response
+                self._answered += 1
         finally:
             self._under_way -= 1
 

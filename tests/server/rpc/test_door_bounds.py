@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import base64
 import gc
+import json
 import sys
+from functools import partial
 
-from hypothesis import given, strategies as st
+import trio
+import trio.testing
+from hypothesis import HealthCheck, given, settings, strategies as st
 from mob_peer import open_crew, spawn
 from rpc_peer import join, open_server
 
+from mob.server.limits import DoorLimits
+from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import Content
+from mob.server.rpc.dispatch import Methods
 from mob.values import Image
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -61,3 +68,121 @@ async def test_a_key_tells_a_long_text_from_another(autojump_clock):
             content = {"type": "text", "text": text}
             told = {"session_id": made["session_id"], "content": content, "idempotency_key": "k"}
             assert await peer("session/inject_context", **told) == {"status": status}
+
+
+# -- what a client asks, and what it is answered -----------------------------------------------------------------------
+
+
+async def test_requests_are_served_up_to_so_many_bytes_in_their_order(autojump_clock):
+    limits = DoorLimits(max_request_bytes_under_way=1000)
+    begun, sizes, most, alone = [], [], 0, 0
+
+    async def slow(client, params):
+        nonlocal most, alone
+        begun.append(params.whole("number"))
+        sizes.append(params.whole("size"))
+        most, alone = max(most, sum(sizes)), max(alone, len(sizes))
+        await trio.sleep(1)
+        sizes.remove(params.whole("size"))
+        return {}
+
+    methods = Methods()
+    methods.add({"slow": slow})
+    async with open_server(limits=limits) as (realm, _), join(realm, methods) as peer:
+        numbered = [(number, 300 if number < 20 else 1 if number < 60 else 3000) for number in range(65)]
+        async with trio.open_nursery() as nursery:
+            for number, size in numbered:
+                nursery.start_soon(partial(peer, "slow", number=number, size=size, text="x" * size))
+                await trio.testing.wait_all_tasks_blocked()
+        assert peer.client.statistics().under_way == 0
+    assert begun == [number for number, _ in numbered]  # small ones do not pass large ones
+    assert most < 1000 + 3000
+    assert alone > 3  # when large ones have ended, many small ones begin at once
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    asked=st.lists(st.tuples(st.integers(0, 900), st.sampled_from([0, 0.5, 3])), min_size=1, max_size=20),
+    most=st.sampled_from([1, 500, 5000]),
+)
+async def test_whatever_the_bytes_every_request_is_served_within_its_bounds(autojump_clock, asked, most):
+    limits = DoorLimits(max_request_bytes_under_way=most, max_requests_under_way=4)
+    under_way, excess, answered = [], -1, 0
+
+    async def serve(client, params):
+        nonlocal excess
+        size = len(params.maybe_text("text") or "")
+        excess = max(excess, sum(under_way) - most)
+        under_way.append(size)
+        await trio.sleep(params.values["for"])
+        under_way.remove(size)
+        return {}
+
+    methods = Methods()
+    methods.add({"serve": serve})
+    async with open_server(limits=limits) as (realm, _), join(realm, methods) as peer:
+
+        async def ask(size, seconds):
+            nonlocal answered
+            await peer("serve", **{"text": "x" * size, "for": seconds})
+            answered += 1
+
+        with trio.fail_after(100):
+            async with trio.open_nursery() as nursery:
+                for size, seconds in asked:
+                    nursery.start_soon(ask, size, seconds)
+    assert answered == len(asked)
+    assert excess < 0  # none was begun when as much as may be was under way
+
+
+async def test_a_client_answers_while_all_its_bytes_are_under_way(autojump_clock):
+    limits = DoorLimits(max_request_bytes_under_way=1)
+    asked = 0
+
+    async def ask_back(client, params):
+        return await client.call("tool/execute", {"name": "it"}, timeout_s=5)
+
+    methods = Methods()
+    methods.add({"ask_back": ask_back})
+    async with open_server(limits=limits) as (realm, _), join(realm, methods) as peer:
+
+        async def ask():
+            nonlocal asked
+            await peer("ask_back", text="x" * 1000)
+            asked += 1
+
+        with trio.fail_after(4):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(ask)
+    assert asked == 20
+
+
+class Deaf:
+    """A link whose client asks and never reads."""
+
+    def __init__(self):
+        self._number = 0
+
+    async def receive(self):
+        await trio.lowlevel.checkpoint()
+        self._number += 1
+        return json.dumps({"jsonrpc": "2.0", "id": self._number, "method": "much"}).encode()
+
+    async def send(self, message):
+        await trio.sleep_forever()
+
+
+async def test_answers_that_nobody_reads_are_bounded_in_bytes(autojump_clock):
+    limits = DoorLimits(max_answer_bytes_waiting=30_000)
+
+    async def much(client, params):
+        await trio.lowlevel.checkpoint()
+        return "x" * 10_000
+
+    methods = Methods()
+    methods.add({"much": much})
+    client = RpcClient(Deaf(), methods, limits)
+    with trio.move_on_after(100):
+        await client.run()
+    assert 30_000 <= sum(len(message) for message, _ in client._outbox) < 30_000 + 11_000
