@@ -10,7 +10,7 @@ from mob.errors import MemberNotRunning, StaleGeneration
 from mob.history.items import Cause, Note, Turn
 from mob.live.channel import LiveChannel
 from mob.live.ports import ChannelOptions
-from mob.sessions.mailbox import Answer
+from mob.sessions.mailbox import Answer, Letter
 from mob.sessions.session import Session, SessionStatistics
 from mob.sessions.tools import ToolFunction
 from mob.team.host import MemberHost
@@ -91,9 +91,12 @@ class MemberHandle:
         cause = _HUMAN if message_id is None else Cause("text", message_id=message_id)
         return await self._open_host().ask(text, cause=cause, timeout=timeout, context=context, images=images)
 
-    def tell(self, text: str, *, images: Sequence[Image] = ()) -> None:
-        """Say something to the member and go on; its answer is in its history. Refusals as for `ask`."""
-        self._open_host().tell(text, cause=_HUMAN, images=images)
+    def tell(self, text: str, *, images: Sequence[Image] = ()) -> Letter:
+        """Say something to the member and go on; its answer is in its history. Refusals as for `ask`.
+
+        The letter says how it ended, for who wants to wait.
+        """
+        return self._open_host().tell(text, cause=_HUMAN, images=images)
 
     async def inject(self, text: str, *, kind: str = "context") -> Turn:
         """Tell the member something and ask nothing of its model: a turn with one Note of this kind, in the log.
@@ -101,6 +104,16 @@ class MemberHandle:
         Its next answer knows it, by whichever way it is reached. UsageError: an empty text; refusals as for `ask`.
         """
         return await self._open_host().inject(text, kind=kind)
+
+    def rebind(self, profile: Profile, model: ModelCapabilities) -> None:
+        """Be this from the next turn on, with the same history. See Session.rebind; refusals as for `ask`."""
+        self._open_host().rebind(profile, model)
+
+    @property
+    def turn_cause(self) -> Cause | None:
+        """Why the turn that runs now began; None when none runs."""
+        session = self._host().last_session
+        return None if session is None else session.turn_cause
 
     async def interrupt(self) -> bool:
         """Cut what it says now. False when it says nothing."""

@@ -160,6 +160,11 @@ class MemberHost:
         self._letters.append(letter)
         return letter
 
+    def rebind(self, profile: Profile, model: ModelCapabilities) -> None:
+        """Be this from the next turn on, in the generations to come as well. See Session.rebind."""
+        self.session.rebind(profile, model)
+        self.profile, self.model = profile, model
+
     async def hush(self, changes: Changes) -> None:
         """Cut what it says to the human, if it does, and wait until that turn is in the log; bounded."""
         if not self.talks_with_the_user:

@@ -1,4 +1,4 @@
-"""A mob that is stopped, by whomever, and whoever gives up waiting for it: it runs or it does not, and can be started."""
+"""A mob that is stopped, by whomever, and whoever gives up waiting for that: it runs or not, and can be started."""
 
 from __future__ import annotations
 

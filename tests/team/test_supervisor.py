@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 import trio
+from attrs import evolve
 from scripted_team import HANGS, REFUSES, calls, definition_of, open_team, rows_of, says
 
 from mob.definition.model import Limits, Member, Profile, RoleWiring, Route
@@ -456,3 +457,21 @@ async def test_the_routes_are_those_of_now(autojump_clock):
         assert mob.routes == (Route("ann", "bob", ("ask", "tell")), Route("ann", "cyd", ("tell", "hand_off")))
         await mob.unwire("ann", "bob")
         assert mob.routes == (Route("ann", "cyd", ("tell", "hand_off")),)
+
+
+async def test_what_a_member_was_given_it_has_in_its_next_generation_too(autojump_clock):
+    async with open_team() as mob:
+        bob = mob.member("bob")
+        bob.rebind(evolve(bob.profile, instructions="Be brief."), bob.model)
+        assert bob.profile.instructions == "Be brief."
+        await crash(mob, "bob")
+        await mob.wait_quiet()
+        assert mob.member("bob").profile.instructions == "Be brief."
+        with pytest.raises(StaleGeneration):
+            bob.rebind(mob.member("bob").profile, mob.member("bob").model)
+
+
+async def test_who_tells_may_wait_for_what_became_of_it(autojump_clock):
+    async with open_team() as mob:
+        letter = mob.member("bob").tell("hello")
+        assert (await letter.wait()).text == "bob 1"

@@ -12,7 +12,6 @@ from typing import Final
 import trio
 
 from mob.errors import DoorFull, MobError, UsageError
-from mob.history.items import Cause
 from mob.server.hosted import HostedMob
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import Content, maybe_content
@@ -36,7 +35,6 @@ from mob.team.handles import MemberHandle
 
 _MOST_SPECS: Final = 100
 _GONE: Final = ("retired", "stopped")
-_HUMAN: Final = Cause("text")
 
 
 def member_methods(door: MobDoor) -> dict[str, Serve]:
@@ -170,7 +168,7 @@ class Members:
 
     def _kick_off(self, hosted: HostedMob, handle: MemberHandle, first: Content) -> None:
         facts = self._door.member_facts(hosted, handle.identity)
-        facts.kickoff = handle.session.tell_nowait(first.text, cause=_HUMAN, images=first.images)
+        facts.kickoff = handle.tell(first.text, images=first.images)
         facts.kickoff_at = self._door.realm.wall()
 
 

@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mob.errors import CapabilityUnavailable, DuplicateRequest
-from mob.history.items import Cause
 from mob.server.hosted import HostedMob
 from mob.server.realm import SessionRef
 from mob.server.rpc.client import RpcClient
-from mob.server.rpc.content import Content, content
+from mob.server.rpc.content import content
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.mobs_door import MobDoor, check_generation
 from mob.server.rpc.mobs_facts import Delivery
@@ -27,11 +26,9 @@ from mob.server.rpc.params import Params
 from mob.server.rpc.sessions import profile_of
 from mob.server.rpc.shapes import history_page
 from mob.sessions.mailbox import Letter
-from mob.team.handles import MemberHandle
 
 _MODES: Final = ("queue", "steer")
 _PAGE: Final = 100
-_HUMAN: Final = Cause("text")
 
 
 def talk_methods(door: MobDoor, sessions: Mapping[str, Serve]) -> dict[str, Serve]:
@@ -69,7 +66,7 @@ class Talk:
             return before.told
         if said.images and "image" not in handle.model.input_modalities:
             raise CapabilityUnavailable(f"{handle.model.id} does not take pictures", field="content")
-        letter = self._put(handle, said)
+        letter = handle.tell(said.text, images=said.images)
         told: JSON = {
             "mob_id": hosted.mob_id,
             **spawned(hosted.mob_id, handle.identity),
@@ -134,9 +131,6 @@ class Talk:
             "provenance": "controlling_host_verified",
             "page": shown,
         }
-
-    def _put(self, handle: MemberHandle, said: Content) -> Letter:
-        return handle.session.tell_nowait(said.text, cause=_HUMAN, images=said.images)
 
     def _continuation(self, hosted: HostedMob, identity: str, letter: Letter) -> JSON:
         """The message was taken: which item of which session it is."""

@@ -214,7 +214,7 @@ class SessionDoor:
             return
         definition = spec.definition
         if ref.hosted.running:
-            ref.member.session.rebind(spec.profile, capabilities_for(spec.profile, definition))
+            ref.member.rebind(spec.profile, capabilities_for(spec.profile, definition))
         ref.hosted.definition, ref.hosted.document = definition, spec.as_json()
         await self._realm.keep(ref.hosted)
 
@@ -270,7 +270,7 @@ def profile_of(ref: SessionRef) -> Profile:
     if not hosted.running:
         return hosted.definition.profile_of(ref.identity)
     with suppress(MemberError):
-        return ref.member.session.profile
+        return ref.member.profile
     return hosted.mob.definition.profile_of(ref.identity)
 
 

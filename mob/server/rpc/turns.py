@@ -21,13 +21,13 @@ import trio
 from attrs import define, field, frozen
 
 from mob.errors import CapabilityUnavailable, MobError, SessionBusy
-from mob.history.items import Cause, Note, Turn
+from mob.history.items import Note, Turn
 from mob.ids import Ids
 from mob.server.realm import Realm, SessionRef
 from mob.server.rpc.agent_events import Narrator
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import Content
-from mob.server.rpc.envelopes import Envelopes
+from mob.server.rpc.envelopes import Envelopes, send
 from mob.server.rpc.errors import Cancelled
 from mob.server.rpc.shapes import CONTEXT_NOTE, run_result
 from mob.sessions.events import RunEvent, TurnBegan
@@ -102,8 +102,8 @@ class Turns:
         Cancelled when somebody interrupts it; what MemberHandle.ask raises.
         """
         mob, member = ref.hosted.mob, ref.member
-        if said.prompt.images and "image" not in member.session.model.input_modalities:
-            raise CapabilityUnavailable(f"{member.session.model.id} does not take pictures", field="prompt")
+        if said.prompt.images and "image" not in member.model.input_modalities:
+            raise CapabilityUnavailable(f"{member.model.id} does not take pictures", field="prompt")
         teller = _Teller(client, ref, mob, said, run.message_id, self._realm.wall) if tell else None
         turn = await self._ask(mob, member, run, said, teller)
         if turn.status == "interrupted":
@@ -116,17 +116,16 @@ class Turns:
         if run is not None:
             run.interrupted = True
         if ref.hosted.running:
-            session = ref.member.session
-            cause = session.turn_cause
+            member = ref.member
+            cause = member.turn_cause
             if run is None or (cause is not None and cause.message_id == run.message_id):
-                return await session.interrupt() or run is not None
+                return await member.interrupt() or run is not None
         if run is not None:
             run.scope.cancel()
         return run is not None
 
     async def _ask(self, mob: Mob, member: MemberHandle, run: Held, said: Said, teller: _Teller | None) -> Turn:
         notes = [Note(self._ids.new("item"), text, CONTEXT_NOTE) for text in said.context]
-        cause = Cause("text", message_id=run.message_id)
         answer: Answer | None = None
         error: MobError | None = None
         async with trio.open_nursery() as nursery:
@@ -134,8 +133,8 @@ class Turns:
                 nursery.start_soon(teller.run)
             try:
                 with run.scope:
-                    answer = await member.session.ask(
-                        said.prompt.text, cause=cause, context=notes, images=said.prompt.images
+                    answer = await member.ask(
+                        said.prompt.text, images=said.prompt.images, context=notes, message_id=run.message_id
                     )
             except MobError as raised:  # kept aside, so that it does not come out of the nursery as a group
                 error = raised
@@ -206,7 +205,7 @@ class _Teller:
     async def _send(self) -> None:
         """Send what waits. Cancelled, nothing of it is lost or sent twice."""
         while self._waiting:
-            await self._client.notify_soon("session/event", self._waiting[0])
+            await send(self._client, "session/event", self._waiting[0])
             self._waiting.popleft()
 
 
