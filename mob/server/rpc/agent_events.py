@@ -61,7 +61,7 @@ class Narrator:
     def tell(self, event: RunEvent) -> Iterator[JSON]:
         """What this event comes to; nothing for most."""
         if isinstance(event, StreamLagged):
-            yield {"type": "stream_truncated", "reason": {"kind": "stream_lagged", "dropped": event.missed}}
+            yield truncated(event.missed)
         elif isinstance(event, MobStopped):
             yield from self.give_up("the mob stopped")
         elif event.member == self.member:
@@ -191,3 +191,8 @@ class Narrator:
         self._answers = self._calls = 0
         self._streamed = ""
         self._error = None
+
+
+def truncated(dropped: int) -> JSON:
+    """The payload that says that so many events are missing here."""
+    return {"type": "stream_truncated", "reason": {"kind": "stream_lagged", "dropped": dropped}}

@@ -3,8 +3,8 @@
     reader      takes messages; each request runs in a task of its own, at most so many at once, and so many bytes of
                 them; more wait in a line, and when that is full reading waits. Answers to what the client was asked
                 are taken all the while
-    writer      the only one who writes; responses are never dropped, notifications are, when too many wait: then the
-                stream that lost some is told how many, in its place
+    writer      the only one who writes; responses are never dropped, notifications are, when they are too large, or
+                when too many wait and their sender does not: who sent them is told, and tells the client in their place
     streams     one task per subscription of the client
 
 The client may be asked, too (`call`): that is how its own tools run. Whatever it began ends when it goes.
@@ -137,7 +137,7 @@ class RpcClient:
     # -- out -------------------------------------------------------------------------------------------------------
 
     def notify(self, method: str, params: Mapping[str, Any]) -> bool:
-        """Tell the client something. False when it is too slow and this was dropped."""
+        """Tell the client something. False when it was dropped: the client is too slow, or this is too large."""
         if not self._has_room:
             self._dropped += 1
             return False
@@ -151,11 +151,11 @@ class RpcClient:
         self._put(message, notification=True)
         return True
 
-    async def notify_soon(self, method: str, params: Mapping[str, Any]) -> None:
-        """Tell the client something, waiting until there is room: for who can wait and must lose nothing."""
+    async def notify_soon(self, method: str, params: Mapping[str, Any]) -> bool:
+        """Tell the client something as soon as there is room. False when it was dropped: it is too large to be told."""
         while not self._has_room:
             await self._taken.wait()
-        self.notify(method, params)
+        return self.notify(method, params)
 
     @property
     def _has_room(self) -> bool:

@@ -1,4 +1,8 @@
-"""The envelope of an agent event: which session it is of, its number there, and when."""
+"""The envelope of an agent event: which session it is of, its number there, and when; and how it is told.
+
+An event that no notification can carry (the output of a tool may have any size) is told of in its place, under its
+numbers, as one that was lost: so a client never finds a gap that nobody explains.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import uuid
 from typing import Any
 
 from mob.server.realm import SessionRef
+from mob.server.rpc.agent_events import truncated
+from mob.server.rpc.client import RpcClient
 
 JSON = dict[str, Any]
 
@@ -30,3 +36,15 @@ class Envelopes:
         if not self._ref.stand_alone:
             envelope["mob_id"] = self._ref.hosted.mob_id
         return envelope
+
+
+async def send(client: RpcClient, method: str, params: JSON) -> None:
+    """Send this notification, whose `event` is an envelope, or has one as its `envelope`, as soon as there is room."""
+    if not await client.notify_soon(method, params):
+        await client.notify_soon(method, {**params, "event": _lost(params["event"])})
+
+
+def _lost(event: JSON) -> JSON:
+    if "envelope" in event:
+        return {**event, "envelope": _lost(event["envelope"])}
+    return {**event, "payload": truncated(1)}

@@ -17,7 +17,7 @@ from mob.server.realm import SessionRef
 from mob.server.rpc.agent_events import Narrator
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
-from mob.server.rpc.envelopes import Envelopes
+from mob.server.rpc.envelopes import Envelopes, send
 from mob.server.rpc.mobs_door import MobDoor
 from mob.server.rpc.mobs_roll import roll_of, view_of
 from mob.server.rpc.mobs_shapes import JSON, generation_of
@@ -60,7 +60,7 @@ async def _follow(door: MobDoor, client: RpcClient, hosted: HostedMob, identity:
             await chorus.learn(event)
             for told in chorus.tell(event):
                 params = {"stream_id": stream_id, "sequence": next(numbers), "event": told}
-                await client.notify_soon("mob/stream_event", params)
+                await send(client, "mob/stream_event", params)
 
         return tell
 

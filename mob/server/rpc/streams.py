@@ -3,7 +3,8 @@
 A stream tells what happens from its opening on, whoever made it happen: turns of requests, spoken turns, questions of
 other members. It outlives stops of the session and goes on when that starts again; it ends when the client closes it
 or goes (`explicit_close`), or when the session is archived (`remote_end`). A client that reads slowly is not waited for
-by anybody but its own streams: what they miss is told in its place, as `stream_truncated` with the number.
+by anybody but its own streams: what they miss, or what is too large to be told, is told of in its place, as
+`stream_truncated` with the number.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mob.server.realm import Realm, SessionRef
 from mob.server.rpc.agent_events import Narrator
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
-from mob.server.rpc.envelopes import Envelopes
+from mob.server.rpc.envelopes import Envelopes, send
 from mob.server.rpc.params import Params
 from mob.server.rpc.turns import turns_of
 from mob.sessions.events import RunEvent
@@ -144,7 +145,7 @@ async def _follow(realm: Realm, client: RpcClient, ref: SessionRef, stream_id: s
             for payload in narrator.tell(event):
                 envelope = envelopes.wrap(payload, at=realm.wall())
                 told = {"stream_id": stream_id, "sequence": next(numbers), "session_id": ref.session_id}
-                await client.notify_soon("session/stream_event", {**told, "event": envelope})
+                await send(client, "session/stream_event", {**told, "event": envelope})
 
         return tell
 

@@ -5,7 +5,8 @@ Theory. A feed reads the run's event stream at its own pace and sends each event
 member's, every turn), compares before it sends an event, and sends the differences along with it: so a client that has
 applied an event knows at least what was true when it happened. Before anything else it tells all there is, then
 `ready`. Whoever answers a call first flushes the feeds of that client, so that what the call did is known when its
-answer arrives. Differences, never commands: a feed that fell behind the stream (`lagged`) has lost events and no state.
+answer arrives. Differences, never commands: a feed that fell behind the stream (`lagged`), or had an event that is too
+large to be told (`lagged`, by one), has lost events and no state.
 
 A few things change without an event: words that come after their turn, results that come after theirs. Turns that wait
 for such are looked at whenever something happens, for a minute.
@@ -80,17 +81,23 @@ class Feed:
 
     async def _happened(self, event: RunEvent) -> None:
         if not self._state or isinstance(event, AgentWriting):
-            await self._tell({"event": event_json(event)})
+            await self._tell({}, event)
             return
         of = self._mob.members if isinstance(event, StreamLagged) else (event.member,) if event.member else ()
         async with self._order:
-            parts = list(self._differences(of)) or [{}]
-            parts[-1]["event"] = event_json(event)
+            *parts, last = list(self._differences(of)) or [{}]
             for part in parts:
                 await self._tell(part)
+            await self._tell(last, event)
 
-    async def _tell(self, part: JSON) -> None:
-        await self._client.notify_soon(EVENT, {"stream": self._stream, **part})
+    async def _tell(self, part: JSON, event: RunEvent | None = None) -> None:
+        """Send a part, and the event that came with it: of one that no notification can carry, that it was missed."""
+        told = {"stream": self._stream, **part}
+        if event is None:
+            await self._client.notify_soon(EVENT, told)
+        elif not await self._client.notify_soon(EVENT, {**told, "event": event_json(event)}):
+            missed = StreamLagged(seq=event.seq, t=event.t, missed=1)
+            await self._client.notify_soon(EVENT, {**told, "event": event_json(missed)})
 
     # -- differences -----------------------------------------------------------------------------------------------
 

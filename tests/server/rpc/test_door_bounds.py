@@ -8,11 +8,12 @@ import json
 import sys
 from functools import partial
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings, strategies as st
-from mob_peer import open_crew, spawn
-from rpc_peer import join, open_server
+from mob_peer import CREW, open_crew, spawn
+from rpc_peer import check_events, join, open_server
 
 from mob.server.limits import DoorLimits
 from mob.server.rpc.client import RpcClient
@@ -186,3 +187,75 @@ async def test_answers_that_nobody_reads_are_bounded_in_bytes(autojump_clock):
     with trio.move_on_after(100):
         await client.run()
     assert 30_000 <= sum(len(message) for message, _ in client._outbox) < 30_000 + 11_000
+
+
+# -- what a client is told ---------------------------------------------------------------------------------------------
+
+LONG = "Well, " * 1000
+TALKER = {**CREW, "rehearsal": {"host": [{"when": "", "say": LONG}]}}
+
+
+def outlined(told, method, of):
+    """What was told by this method: 1 for each thing that was lost in its place, else its kind."""
+    outline = []
+    for name, params in told:
+        if name == method:
+            payload = of(params)
+            if payload["type"] == "stream_truncated":
+                assert payload["reason"]["kind"] == "stream_lagged"
+                outline.append(payload["reason"]["dropped"])
+            elif payload["type"] != "text_delta":
+                outline.append(payload["type"])
+    return outline
+
+
+async def test_what_is_too_large_to_be_told_is_counted_in_its_place(autojump_clock):
+    async with open_crew(DoorLimits(max_notification_bytes=2000), TALKER) as (realm, peer):
+        await spawn(peer, "ann")
+        session_id = realm.mob("crew").session_id("ann")
+        await peer("session/stream_open", session_id=session_id)
+        await peer("mob/stream_open", mob_id="crew")
+        await peer("mob/stream_open", mob_id="crew", agent_identity="ann")
+        answer = await peer("turn/start", session_id=session_id, prompt="Hello")
+        assert answer["text"].strip() == LONG.strip()
+        await trio.testing.wait_all_tasks_blocked()
+
+        whole = ["run_started", "turn_started", 1, "turn_completed", 1]
+        assert outlined(peer.told, "session/event", lambda params: params["event"]["payload"]) == whole
+        assert outlined(peer.told, "session/stream_event", lambda params: params["event"]["payload"]) == whole
+        of_mob = [
+            each for name, each in peer.told if name == "mob/stream_event" and each["event"].get("role") == "host"
+        ]
+        of_ann = [each for name, each in peer.told if name == "mob/stream_event" and "role" not in each["event"]]
+        for told, of in (
+            (of_mob, lambda params: params["event"]["envelope"]["payload"]),
+            (of_ann, lambda params: params["event"]["payload"]),
+        ):
+            assert outlined([("told", params) for params in told], "told", of) == whole
+            assert [params["sequence"] for params in told] == list(range(1, len(told) + 1))
+        for method in ("session/event", "session/stream_event"):
+            numbers = [params["sequence"] for name, params in peer.told if name == method]
+            assert numbers == list(range(1, len(numbers) + 1))
+        check_events(peer.told)
+
+
+@pytest.mark.parametrize("state", [True, False])
+async def test_a_feed_counts_what_it_cannot_tell_in_its_place(autojump_clock, state):
+    async with open_crew(DoorLimits(max_notification_bytes=4000), TALKER) as (realm, peer):
+        await spawn(peer, "ann")
+        before = realm.mob("crew").mob.statistics().events.published
+        await peer("team/events_open", mob="crew", state=state)
+        await peer("team/ask", mob="crew", member="ann", text="Hello")
+        await trio.testing.wait_all_tasks_blocked()
+        events = [params["event"] for name, params in peer.told if name == "team/event" and "event" in params]
+        assert [event["seq"] for event in events] == list(range(before + 1, before + 1 + len(events)))
+        assert [event["type"] for event in events if event["type"] != "agent_text_delta"] == [
+            "turn_started",
+            "member_changed",
+            "lagged",  # what was written
+            "lagged",  # the turn's end, with the turn
+            "member_changed",
+        ]
+        assert all(event["missed"] == 1 for event in events if event["type"] == "lagged")
+        turns = [turn for name, params in peer.told if name == "team/event" for turn in params.get("turns", ())]
+        assert turns == ([["ann", 0, None]] if state else [])
