@@ -30,8 +30,9 @@ class RouteTable:
         self._topology: Topology | None = definition.topology
         self._roles = roles
         self._ways: dict[tuple[str, str], dict[Via, None]] = {}
+        self._reached: dict[str, dict[str, None]] = {}
         for route in definition.routes:
-            self._ways.setdefault((route.origin, route.to), {}).update(dict.fromkeys(route.via))
+            self.restore(route.origin, route.to, (*self.ways(route.origin, route.to), *route.via))
 
     def apply(self, row: Wired) -> None:
         """Lay a Wired row over the routes. A removal without `via` takes the whole route away."""
@@ -46,10 +47,13 @@ class RouteTable:
     def restore(self, origin: str, to: str, ways: Iterable[Via]) -> None:
         """Make exactly these the ways from `origin` to `to`."""
         kept = dict.fromkeys(ways)
+        reached = self._reached.setdefault(origin, {})
         if kept:
             self._ways[origin, to] = kept
+            reached[to] = None
         else:
             self._ways.pop((origin, to), None)
+            reached.pop(to, None)
 
     def ways(self, origin: str, to: str) -> tuple[Via, ...]:
         """In which ways `origin` may reach `to` by its routes."""
@@ -58,12 +62,12 @@ class RouteTable:
     def __iter__(self) -> Iterator[Route]:
         """The routes that topology does not forbid, in their order."""
         for (origin, to), ways in tuple(self._ways.items()):
-            if not (self._against_topology(origin, to) and self._strict):
+            if self._allows(origin, to):
                 yield Route(origin, to, tuple(ways))
 
     def reached_from(self, origin: str) -> dict[str, tuple[Via, ...]]:
         """Everybody `origin` has a route to that topology does not forbid, in the order of the routes."""
-        return {route.to: route.via for route in self if route.origin == origin}
+        return {to: self.ways(origin, to) for to in self._reached.get(origin, ()) if self._allows(origin, to)}
 
     def check(self, origin: str, to: str, via: Via) -> str | None:
         """RouteRefused when `origin` may not `via` `to`; else None, or the breach of an advisory rule as a sentence."""
@@ -81,6 +85,10 @@ class RouteTable:
     @property
     def _strict(self) -> bool:
         return self._topology is not None and self._topology.mode == "strict"
+
+    def _allows(self, origin: str, to: str) -> bool:
+        """Whether topology lets this route be."""
+        return not (self._against_topology(origin, to) and self._strict)
 
     def _role(self, identity: str) -> str:
         return self._roles.get(identity, identity)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
-from fuzzing import names
+from fuzzing import Target, names
 from test_fuzz_parsers import TARGETS
+from test_fuzz_scaling import calls_of
 
 from mob.definition.from_json import definition_from_json
 from mob.definition.report import MAX_FINDINGS
 from mob.protocol.observations import _parsed
 from mob.providers.openai_realtime import RealtimeServer
 from mob.server.auth import Gatekeeper
+from mob.server.documents import definition_of
 from mob.server.rpc.shapes import arguments_of
+from mob.team.routing import RouteTable
 
 BY_NAME = names(TARGETS)
 FOUND = [
@@ -93,3 +96,18 @@ def test_law_26_a_conversation_is_bounded_wherever_its_items_are_put():
         last = f"m{number}"
         assert len(server.items) <= 5
     assert [item.id for item in server.items] == ["m15", "m16", "m17", "m18", "m19"]
+
+
+def test_law_26_finding_who_a_member_reaches_costs_what_it_reaches():
+    """Every member looked through the routes of all: a request of 5 KB, for a mesh of 200, took minutes."""
+    roles = {f"m{n}": "host" for n in range(60)}
+    document = {
+        "id": "mesh",
+        "profiles": {"host": {"model": "gpt-5.6-terra"}},
+        "members": {name: {"profile": "host"} for name in roles},
+        "wiring": {"role_wiring": [{"a": "host", "b": "host"}]},
+    }
+    table = RouteTable(definition_of(document), roles)
+    assert len(table.reached_from("m0")) == 59
+    few = calls_of(Target("one", lambda _: table.reached_from("m0"), raw=(b"x",)), b"x")
+    assert few < 5 * 60
