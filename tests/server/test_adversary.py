@@ -84,6 +84,43 @@ async def test_a_bridge_passes_over_what_is_too_long_and_says_so(autojump_clock)
     assert (refusal["id"], refusal["error"]["code"]) == (None, -32600)
 
 
+class Torn(trio.abc.Stream):
+    """A client that sends one request, and whose line breaks after it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if not self.data:
+            raise trio.BrokenResourceError("reset by peer")
+        data, self.data = self.data, b""
+        return data
+
+    async def send_all(self, data) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_client_that_was_lost_is_not_kept_until_its_requests_are_answered(autojump_clock):
+    async with open_realm(RealmSettings("test", rehearse=True)) as realm:
+        methods = rpc_methods(realm, live=None)
+
+        async def for_ever(_client, _params):
+            await trio.sleep_forever()
+
+        methods.add({"for_ever": for_ever})
+        stream = Torn(b'{"jsonrpc":"2.0","id":1,"method":"for_ever"}\n')
+        with trio.fail_after(1):
+            link = StreamLink(stream, stream, max_bytes=1000)
+            await serve_rpc_lines(link, methods, realm.limits, gatekeeper=Gatekeeper())
+
+
 async def test_who_is_refused_a_websocket_is_not_listened_to_at_length(autojump_clock):
     front = Front(Table(), Gatekeeper(SECRET), DoorLimits())
     ours, theirs = trio.testing.memory_stream_pair()

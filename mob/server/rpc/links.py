@@ -1,8 +1,8 @@
 """What brings the messages of a JSON-RPC client: lines of a stream, the standard streams, or a WebSocket's frames.
 
 A line ends with a newline; one that is longer than a request may be is passed over as it comes, without being kept,
-and told of once (`TooLong`). A link that has ended reads as the end; that it cannot be written to any more is
-trio.BrokenResourceError.
+and told of once (`TooLong`). A link that its client has ended reads as the end: what was asked before may still be
+answered. One that broke, or cannot be written to any more, is trio.BrokenResourceError: nobody waits for an answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class StreamLink:
         self._ended = False
 
     async def receive(self) -> bytes | None:
-        """The next line, without its end; None at the end. What follows the last newline is a line, too. TooLong."""
+        """The next line, without its end; None at the end. What follows the last newline is a line, too.
+
+        TooLong, trio.BrokenResourceError.
+        """
         while True:
             line = self._line()
             if line is not None:
@@ -79,7 +82,7 @@ class StreamLink:
     async def _fill(self) -> None:
         try:
             data = await self._receive.receive_some(_READ_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except trio.ClosedResourceError:
             data = b""
         if not data:
             self._ended = True
@@ -98,12 +101,14 @@ class PatientLink:
         self._sending = trio.Lock()
 
     async def receive(self) -> bytes | None:
-        """As the link's, without TooLong."""
+        """As the link's, without TooLong; None also when it broke."""
         while True:
             try:
                 return await self._link.receive()
             except TooLong as error:
                 await self.send(too_long(error))
+            except trio.BrokenResourceError:
+                return None
 
     async def send(self, message: bytes) -> None:
         """As the link's, one after the other."""
@@ -148,11 +153,13 @@ class SocketLink:
         self._waiting: deque[str | bytes] = deque()
 
     async def receive(self) -> bytes | None:
-        """The next frame; None when the socket has closed."""
+        """The next frame; None when the client has closed the socket. trio.BrokenResourceError when it was lost."""
         while not self._waiting:
             try:
                 self._waiting.extend(await self._transport.receive())
-            except TransportClosed:
+            except TransportClosed as closed:
+                if closed.by == "network":
+                    raise trio.BrokenResourceError(closed.reason) from closed
                 return None
         message = self._waiting.popleft()
         await trio.lowlevel.checkpoint()
