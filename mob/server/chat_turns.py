@@ -17,24 +17,24 @@ see these tools, and is told that they are not for it.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 import trio
-from attrs import define, field, frozen
+from attrs import frozen
 
 from mob.errors import MailboxFull, MemberFailed, MobError, RequestInvalid, TurnTimedOut
+from mob.history.items import Cause
 from mob.ids import Ids
 from mob.providers.openai_chat.server import ChatToolCall
 from mob.server.asking import Statement, ask_aloud, check_images
 from mob.server.chat_request import untold
+from mob.server.lending import Call, Calls, lent
 from mob.server.limits import DoorLimits
 from mob.server.realm import SessionRef
 from mob.sessions.mailbox import Answer
-from mob.sessions.tools import BadArguments, ToolContext, ToolFunction
+from mob.sessions.tools import ToolFunction
 from mob.values import ToolSchema
 
 _log = logging.getLogger(__name__)
@@ -60,16 +60,6 @@ class Called:
 Piece = Said | Called | Answer
 
 
-@define(eq=False, slots=True)
-class _Pending:
-    """A call that waits for the client. `told`: the client knows of it."""
-
-    call: ChatToolCall
-    told: bool = False
-    output: str | None = None
-    answered: trio.Event = field(factory=trio.Event)
-
-
 class ChatTurn:
     """One turn. Made by `ChatTurns.begin`; `next` gives what comes of it to the request that is attached."""
 
@@ -81,7 +71,8 @@ class ChatTurn:
         self._tools = tuple(tools)
         self._texts: list[str] = []
         self._begun = False
-        self._pending: dict[str, _Pending] = {}
+        self._calls = Calls()
+        self._told: set[str] = set()
         self._outcome: Answer | MobError | None = None
         self._news = trio.lowlevel.ParkingLot()
         self._scope = trio.CancelScope()
@@ -117,30 +108,28 @@ class ChatTurn:
 
     def awaits(self) -> set[str]:
         """The calls that the client was told of and has not answered."""
-        return {call_id for call_id, pending in self._pending.items() if pending.told and not pending.answered.is_set()}
+        return {call.call_id for call in self._calls.unanswered} & self._told
 
     def give(self, results: Mapping[str, str]) -> None:
-        """The client is back with the results of these calls."""
+        """The client is back with the results of these calls, which it was told of."""
         self._scope.deadline = float("inf")
         self._begun = False
         for call_id, output in results.items():
-            pending = self._pending[call_id]
-            pending.output = output
-            pending.answered.set()
+            self._calls.answer(call_id, output)
+        self._calls.go_on(results)
 
     def _begin(self, text: str) -> str:
         """A request's first text begins no new line, though in the turn it follows others."""
         begun, self._begun = self._begun, True
         return text if begun else text.removeprefix("\n")
 
-    def _untold(self) -> list[_Pending]:
-        return [pending for pending in self._pending.values() if not pending.told]
+    def _untold(self) -> list[Call]:
+        return [call for call in self._calls.unanswered if call.call_id not in self._told]
 
     def _tell(self, *, one_call: bool) -> tuple[ChatToolCall, ...]:
         untold_calls = self._untold()[: 1 if one_call else None]
-        for pending in untold_calls:
-            pending.told = True
-        return tuple(pending.call for pending in untold_calls)
+        self._told.update(call.call_id for call in untold_calls)
+        return tuple(ChatToolCall(call.call_id, call.name, call.arguments) for call in untold_calls)
 
     # Its life, in the door's nursery.
 
@@ -177,22 +166,12 @@ class ChatTurn:
         self._news.unpark_all()
 
     def _lent(self, schema: ToolSchema) -> ToolFunction:
-        async def call(arguments: dict[str, Any], context: ToolContext) -> object:
-            return await self._call(schema.name, arguments, context)
+        """Bounded by the turn, which is the client's: one call's time would run while another is answered."""
+        return lent(schema, self._calls.caller(schema.name, self._take), timeout_s=None)
 
-        return ToolFunction(schema, call)
-
-    async def _call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> str:
-        if context.cause.message_id != self.message_id:
-            raise BadArguments(f"{name} belongs to another conversation of yours; answer without it")
-        pending = _Pending(ChatToolCall(context.call_id, name, json.dumps(arguments, ensure_ascii=False)))
-        self._pending[context.call_id] = pending
+    def _take(self, _call: Call, cause: Cause) -> bool:
         self._news.unpark_all()
-        try:
-            await pending.answered.wait()
-        finally:
-            del self._pending[context.call_id]
-        return pending.output or ""
+        return cause.message_id == self.message_id
 
 
 class ChatTurns:

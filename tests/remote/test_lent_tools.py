@@ -8,8 +8,9 @@ from served import HTTP, LINES, crew, serving
 
 import mob
 from mob.definition.model import Limits, RehearsalRule
-from mob.errors import RouteRefused
+from mob.errors import LiveRejected, RouteRefused
 from mob.history.items import ToolResult
+from mob.sessions.session import Session
 from mob.sessions.tools import python_tool
 
 CALLS = {
@@ -144,3 +145,28 @@ async def test_lending_cancelled_at_any_moment_leaves_nothing(moment, autojump_c
         assert "weather" not in [tool.name for tool in server.mob.member("bob").session.tools]
         async with team.member("bob").lend_tools(Tools().all()):
             assert "weather" in [tool.name for tool in server.mob.member("bob").session.tools]
+
+
+async def test_law_22_tools_that_cannot_be_taken_back_in_order_end_nothing_else(autojump_clock, monkeypatch, caplog):
+    """The provider of an open live channel may refuse to hear that the tools have gone."""
+    async with serving(crew()) as server, server.connect() as team:
+        bob = team.member("bob")
+        with monkeypatch.context() as patch:
+            async with bob.lend_tools(Tools().all()):
+                patch.setattr(Session, "_tell_tools", refuse)
+        assert "tools have gone" in caplog.text
+        assert "weather" not in [tool.name for tool in server.mob.member("bob").session.tools]
+        assert (await bob.ask("Hello?")).text
+
+
+async def refuse(_session):
+    raise LiveRejected("no", reason="session_update_refused")
+
+
+async def test_law_18_a_tool_of_which_nothing_is_said_counts_as_one_that_writes(autojump_clock):
+    async with serving(crew()) as server, server.connect() as team:
+        bob = team.member("bob")
+        whose = {"mob": crew().id, "member": "bob"}
+        await bob._connection.call("team/lend_tools", {**whose, "loan": "x", "tools": [{"name": "weather"}]})
+        (tool,) = [tool for tool in server.mob.member("bob").session.tools if tool.name == "weather"]
+        assert tool.effect == "write"

@@ -27,7 +27,8 @@ from mob.history.items import Turn
 from mob.live import events as live
 from mob.providers.openai_realtime import ResponseParams, ResponseWriter
 from mob.server.gateway.client import Client
-from mob.server.gateway.client_tools import Call, ClientTools
+from mob.server.gateway.client_tools import ClientTools
+from mob.server.lending import Call
 from mob.values import NO_USAGE, Usage
 
 _MAX_ITEMS = 1024

@@ -20,7 +20,7 @@ from mob.providers.openai_realtime.names import AUDIO_RATE
 from mob.rehearsal.delivery import Sound, Words, spoken_steps
 from mob.rehearsal.voice import Voice
 from mob.server.gateway.client import Client
-from mob.server.gateway.client_tools import Call
+from mob.server.lending import Call
 
 SETTLE_S = 0.05
 _PACE = 4.0

@@ -12,7 +12,7 @@ from mob.errors import MobError
 from mob.history.items import Cause
 from mob.providers.commands import SessionConfig
 from mob.providers.openai_realtime import ConversationItem, InputCommitted, ResponseParams
-from mob.server.gateway.client_tools import Call
+from mob.server.lending import Call
 from mob.sessions.events import RunEvent
 from mob.team.handles import MemberHandle
 

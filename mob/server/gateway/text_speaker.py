@@ -24,11 +24,12 @@ from mob.rehearsal.ears import EarEvent, Ears, SpeechStarted, SpeechStopped, det
 from mob.rehearsal.voice import Voice, hear
 from mob.server.asking import Statement, ask_aloud
 from mob.server.gateway.client import Client
-from mob.server.gateway.client_tools import Call, ClientTools
+from mob.server.gateway.client_tools import ClientTools
 from mob.server.gateway.g711 import inwards
 from mob.server.gateway.items import image_of
 from mob.server.gateway.reading import Reading
 from mob.server.gateway.speaker import Ability
+from mob.server.lending import Call
 from mob.server.realm import SessionRef
 from mob.sessions.events import AgentWriting, RunEvent, TurnBegan, TurnEnded
 from mob.sessions.mailbox import Answer

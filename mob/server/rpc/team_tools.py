@@ -1,7 +1,8 @@
 """`team/lend_tools` and `team/take_back`: tools that a client of `mob.connect` runs, lent to one member.
 
     team/lend_tools    `member generation loan tools`. A tool has `name description parameters` (a JSON Schema),
-                       `effect timeout_s keeps_running ends_turn`; `loan` is the client's own name for them all
+                       `effect timeout_s keeps_running ends_turn`; `loan` is the client's own name for them all.
+                       Without `effect` it counts as one that writes
     team/take_back     `loan`
 
 When the member calls one, the client is asked (`team/run_tool`: `loan run name arguments context`) and answers how that
@@ -11,27 +12,30 @@ What a client lends goes with it.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final, cast, get_args
 
 import trio
 
 from mob.definition.model import Effect
-from mob.errors import LimitReached, MemberFailed, RequestInvalid, TurnTimedOut
+from mob.errors import LimitReached, MemberFailed, MobError, RequestInvalid, TurnTimedOut
 from mob.history.codec import as_json
+from mob.server.lending import client_gone, lent
 from mob.server.realm import Realm
 from mob.server.rpc.client import ClientGone, RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.params import Params
 from mob.server.rpc.team import handle_of, hosted_of, room_of, seconds
+from mob.server.rpc.tools import read_schema
 from mob.sessions.tools import CallWithdrawn, ToolContext, ToolFunction
 from mob.team.handles import MemberHandle
-from mob.values import ToolSchema
 
 JSON = dict[str, Any]
 
+_log = logging.getLogger(__name__)
+
 _A_DAY_S: Final = 86_400.0
 """A call without a bound of its own ends with its turn."""
-_MAX_SCHEMA_CHARS: Final = 64 * 1024
 
 
 def team_tool_methods(realm: Realm) -> dict[str, Serve]:
@@ -69,12 +73,16 @@ class _Loan:
         self._ended = trio.Event()
 
     async def run(self, member: MemberHandle, tools: list[ToolFunction], task_status: trio.TaskStatus[None]) -> None:
-        """Lend them until the end. What keeps it from beginning is raised."""
+        """Lend them until the end. What keeps it from beginning is raised; later it is logged."""
         try:
             async with member.lend_tools(tools):
                 self.begun = True
                 task_status.started()
                 await self._over.wait()
+        except MobError as error:
+            if not self.begun:
+                raise
+            _log.warning("%s was not told that a client's tools have gone: %s", member.identity, error.message)
         finally:
             self._ended.set()
 
@@ -85,22 +93,17 @@ class _Loan:
 
 
 def _tool(client: RpcClient, loan: str, entry: Params) -> ToolFunction:
-    name, parameters = entry.text("name", most=64), entry.maybe_child("parameters")
-    if parameters is not None and len(repr(parameters.values)) > _MAX_SCHEMA_CHARS:
-        raise entry.wrong("parameters", f"are longer than {_MAX_SCHEMA_CHARS // 1024} KiB")
-    timeout_s = seconds(entry, "timeout_s")
-    described = entry.maybe_text("description", most=16 * 1024) or ""
-    schema = ToolSchema(name, described, {"type": "object"} if parameters is None else dict(parameters.values))
+    schema, timeout_s = read_schema(entry, "parameters"), seconds(entry, "timeout_s")
 
     async def call(arguments: dict[str, Any], context: ToolContext) -> object:
-        asked = {"loan": loan, "name": name, "arguments": arguments, "context": as_json(context)}
+        asked = {"loan": loan, "name": schema.name, "arguments": arguments, "context": as_json(context)}
         return await _run(client, asked, _A_DAY_S if timeout_s is None else timeout_s + 1)
 
-    return ToolFunction(
+    return lent(
         schema,
         call,
-        effect=cast("Effect", entry.choice("effect", get_args(Effect), "read")),
         timeout_s=timeout_s,
+        effect=cast("Effect", entry.choice("effect", get_args(Effect), "write")),
         keeps_running=entry.flag("keeps_running"),
         ends_turn=entry.flag("ends_turn"),
     )
@@ -117,9 +120,7 @@ async def _run(client: RpcClient, asked: JSON, timeout_s: float) -> str:
         client.notify("team/give_up", {"run": run})
         raise
     except ClientGone:
-        raise CallWithdrawn(
-            f"{asked['name']} was given up: the client that offered it has gone. Whether it took effect is not known."
-        ) from None
+        raise client_gone(asked["name"]) from None
     match answer:
         case {"status": "done", "output": str(output)}:
             return output

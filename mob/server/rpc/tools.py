@@ -17,15 +17,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from mob.errors import MemberError, MemberFailed, MobError, RequestInvalid
+from mob.server.lending import client_gone, lent
 from mob.server.realm import SessionRef
 from mob.server.rpc.client import ClientGone, RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.params import Params
 from mob.sessions.events import MemberChanged, MobStopped
-from mob.sessions.tools import CallWithdrawn, ToolContext, ToolFunction
+from mob.sessions.tools import ToolContext, ToolFunction
 from mob.team.bus import Subscription
 from mob.team.events import StreamLagged
 from mob.team.running import Mob
@@ -64,12 +65,18 @@ def read_tools(params: Params, name: str) -> list[ToolSchema]:
     """Tools as Meerkat's clients write them. RequestInvalid."""
     found: dict[str, ToolSchema] = {}
     for entry in params.children(name, most=128):
-        tool, schema = entry.text("name", most=64), entry.maybe_child("input_schema")
-        if schema is not None and len(repr(schema.values)) > _MAX_SCHEMA_CHARS:
-            raise entry.wrong("input_schema", f"is longer than {_MAX_SCHEMA_CHARS // 1024} KiB")
-        described = entry.maybe_text("description", most=16 * 1024) or f"Tool: {tool}"
-        found[tool] = ToolSchema(tool, described, dict(schema.values) if schema is not None else {"type": "object"})
+        tool = read_schema(entry, "input_schema")
+        found[tool.name] = tool if tool.description else evolve(tool, description=f"Tool: {tool.name}")
     return list(found.values())
+
+
+def read_schema(entry: Params, parameters: str) -> ToolSchema:
+    """One tool, whose arguments' JSON Schema stands under the name `parameters`. RequestInvalid."""
+    name, schema = entry.text("name", most=64), entry.maybe_child(parameters)
+    if schema is not None and len(repr(schema.values)) > _MAX_SCHEMA_CHARS:
+        raise entry.wrong(parameters, f"is longer than {_MAX_SCHEMA_CHARS // 1024} KiB")
+    described = entry.maybe_text("description", most=16 * 1024) or ""
+    return ToolSchema(name, described, {"type": "object"} if schema is None else dict(schema.values))
 
 
 def tools_of(client: RpcClient) -> ClientTools:
@@ -182,17 +189,14 @@ class ClientTools:
         async def call(arguments: dict[str, Any], context: ToolContext) -> object:
             return await self._execute(schema.name, arguments, context)
 
-        # Nobody says what the client's tool does; to take it for one that writes is on the safe side (law 18).
-        return ToolFunction(schema, call, effect="write", timeout_s=_CALL_S)
+        return lent(schema, call, timeout_s=_CALL_S)
 
     async def _execute(self, name: str, arguments: dict[str, Any], context: ToolContext) -> str:
         asked = {"tool_use_id": context.call_id, "name": name, "arguments": arguments}
         try:
             result = await self._client.call("tool/execute", asked, timeout_s=_CALL_S + 1)
         except ClientGone:
-            raise CallWithdrawn(
-                f"{name} was given up: the client that offered it has gone. Whether it took effect is not known."
-            ) from None
+            raise client_gone(name) from None
         if not isinstance(result, Mapping):
             raise ToolFailed(f"{name}: the client's answer is no tool result")
         text = result_text(result.get("content"))

@@ -14,7 +14,7 @@ from mob.history.items import ToolCall, ToolResult
 from mob.live import events as live
 from mob.providers.openai_realtime import RealtimeServer
 from mob.server.gateway.answering import Answering
-from mob.server.gateway.client_tools import NOT_YOURS, Call
+from mob.server.lending import NOT_YOURS, Call
 from mob.values import ToolSchema
 
 WEATHER = {

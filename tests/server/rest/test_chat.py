@@ -12,14 +12,12 @@ from rest_doors import Doors, Got, Http, ask, desk, open_doors
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from mob.definition.catalogue import lookup
-from mob.history.items import Cause, Note
+from mob.history.items import Cause, Note, ToolCall, ToolResult
 from mob.providers.openai_chat.sse import SseDecoder
+from mob.rehearsal.brain import Brain, PlannedCall, Reply
 from mob.rehearsal.faults import Fault
-from mob.server.asking import Statement
-from mob.server.chat_turns import Called, ChatTurn, Said
 from mob.server.limits import DoorLimits
 from mob.sessions.tools import BadArguments, ToolContext
-from mob.values import ToolSchema
 
 CHAT = "/v1/chat/completions"
 RISOTTO = "What does the risotto cost?"
@@ -261,37 +259,73 @@ async def test_tools_are_not_offered_when_none_is_to_be_called(autojump_clock):
         assert choice["finish_reason"] == "stop"
 
 
-async def test_calls_are_told_together_or_one_by_one(autojump_clock):
+def calls_of(choice: dict) -> dict[str, dict]:
+    """The calls that the client is to make, by their city."""
+    return {json.loads(call["function"]["arguments"])["city"]: call for call in choice["message"]["tool_calls"]}
+
+
+@pytest.fixture
+def asks_thrice(monkeypatch):
+    """A member that asks for the weather of three cities at once."""
+    reply = Brain.reply
+
+    def thrice(brain: Brain, scene: object) -> Reply:
+        whole = reply(brain, scene)
+        return evolve(whole, calls=tuple(PlannedCall("weather", {"city": city}) for _ in whole.calls for city in "abc"))
+
+    monkeypatch.setattr(Brain, "reply", thrice)
+
+
+async def test_calls_are_told_together(autojump_clock, asks_thrice):
     async with open_doors() as doors:
-        ref = doors.realm.session_of(doors.realm.mob("front-desk"), "menu")
-        schema = ToolSchema("weather", "", {})
-        turn = ChatTurn(ref, Statement("x"), [schema], message_id="m1")
-        tool = turn._lent(schema)
-        results = {}
+        request = said(WEATHER, tools=[TOOL])
+        choice = answer_of(await ask(doors, "POST", CHAT, request))
+        calls = calls_of(choice)
+        assert set(calls) == {"a", "b", "c"}
+        request["messages"].append(choice["message"])
+        request = with_result(request, calls["a"], "one")
+        assert (await ask(doors, "POST", CHAT, request)).status == 400  # not all of them
+        request = with_result(with_result(request, calls["c"], "three"), calls["b"], "")
+        assert answer_of(await ask(doors, "POST", CHAT, request))["finish_reason"] == "stop"
+        assert results_of(doors) == {"a": "one", "b": "", "c": "three"}
 
-        async def call(call_id: str) -> None:
-            context = ToolContext(call_id, "menu", "t1", Cause("text", message_id="m1"))
-            results[call_id] = await tool.call({"city": call_id}, context)
 
-        async with trio.open_nursery() as nursery:
-            for call_id in ("a", "b", "c"):
-                nursery.start_soon(call, call_id)
-            await wait_all_tasks_blocked()
-            one = await turn.next(one_call=True)
-            (first,) = one.calls
-            rest = await turn.next()
-            assert isinstance(rest, Called)
-            assert {each.call_id for each in rest.calls} == {"a", "b", "c"} - {first.call_id}
-            assert turn.awaits() == {"a", "b", "c"}
-            turn.give({"a": "1", "b": "2", "c": "3"})
-        assert results == {"a": "1", "b": "2", "c": "3"}
-        turn._hear("\nnext")
-        assert await turn.next() == Said("next")
-        turn._hear("\nline")
-        assert await turn.next() == Said("\nline")
-        stranger = ToolContext("d", "menu", "t2", Cause("text", message_id="m2"))
+async def test_calls_are_told_one_by_one_where_the_client_wants_it(autojump_clock, asks_thrice):
+    async with open_doors(limits=evolve(DoorLimits(), client_tool_s=10)) as doors:
+        request = said(WEATHER, tools=[TOOL], parallel_tool_calls=False, stream=True)
+        for _ in range(3):
+            told = chunks_of((await ask(doors, "POST", CHAT, request)).text)
+            deltas = [chunk["choices"][0]["delta"] for chunk in told[:-1] if chunk["choices"]]
+            (call,) = [call for delta in deltas for call in delta.get("tool_calls", ())]
+            city = json.loads(call["function"]["arguments"])["city"]
+            await trio.sleep(6)  # the time of one call is not that of the others
+            request["messages"].append({"role": "assistant", "tool_calls": [call]})
+            request = with_result(request, call, f"in {city}")
+        texts = chunks_of((await ask(doors, "POST", CHAT, request)).text)[:-1]
+        said_first = next(chunk["choices"][0]["delta"]["content"] for chunk in texts if said_in(chunk))
+        assert not said_first.startswith("\n")  # a request's first text begins no new line
+        assert results_of(doors) == {city: f"in {city}" for city in "abc"}
+
+
+def said_in(chunk: dict) -> bool:
+    return bool(chunk["choices"]) and bool(chunk["choices"][0]["delta"].get("content"))
+
+
+def results_of(doors: Doors) -> dict[str, str]:
+    """What the member was told of its calls, by their city."""
+    (turn,) = menu(doors).history()
+    calls = {item.call_id: json.loads(item.arguments)["city"] for item in turn.items if isinstance(item, ToolCall)}
+    return {calls[item.call_id]: item.output for item in turn.items if isinstance(item, ToolResult)}
+
+
+async def test_a_turn_of_somebody_else_is_told_that_the_tool_is_not_for_it(autojump_clock):
+    async with open_doors() as doors:
+        request, call = await call_weather(doors)
+        tool = menu(doors).session.tools.get("weather")
+        assert tool.effect == "write"  # law 18: nobody says what a client's function does
         with pytest.raises(BadArguments, match="another conversation"):
-            await tool.call({}, stranger)
+            await tool.call({}, ToolContext("d", "menu", "t2", Cause("text", message_id="m2")))
+        answer_of(await ask(doors, "POST", CHAT, with_result(request, call)))
 
 
 # -- clients that go ---------------------------------------------------------------------------------------------------
