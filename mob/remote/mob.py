@@ -92,15 +92,15 @@ class RemoteMob:
         """What all members used, over all generations."""
         return self._replica.usage
 
-    def member(self, identity: str) -> RemoteMember:
-        """The member's generation of now. MemberUnknown."""
+    def member(self, identity: str, generation: int | None = None) -> RemoteMember:
+        """The member's generation of now, or this one, which may be over. MemberUnknown."""
         facts = self._replica.members.get(identity)
         if facts is None:
             known = ", ".join(self._replica.members)
             raise MemberUnknown(f"there is no member {identity!r} in this mob; there is {known}")
         return RemoteMember(
             identity,
-            facts.generation,
+            facts.generation if generation is None else generation,
             connection=self._connection,
             open_live=self._open_live,
         )

@@ -84,6 +84,20 @@ class HostedMob:
         """Whether there is a running mob."""
         return self._mob is not None
 
+    def begin_anew(self, run_id: str) -> None:
+        """Have another run from its next start on, and nothing left of this one. It must not run. MobUnknown."""
+        if self.running:
+            raise RuntimeError(f"{self.mob_id} runs; stop it before it begins anew")
+        if self.state == "ended":
+            raise MobUnknown(f"the mob {self.mob_id} was destroyed")
+        self.run_id, self.began, self.tried, self.reason = run_id, False, False, ""
+        self.state = "stopped"
+        self.kept.clear()
+
+    def respecify(self, definition: MobDefinition, document: Mapping[str, object]) -> None:
+        """Be made from this from its next start on."""
+        self.definition, self.document = definition, document
+
     def session_id(self, identity: str) -> str:
         """The id of this member's session."""
         return session_id_of(self.run_id, identity)

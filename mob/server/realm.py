@@ -109,12 +109,13 @@ class Realm:
         *,
         mob_id: str | None = None,
         run_id: str | None = None,
+        began: bool = False,
         hidden: bool = False,
         document: Mapping[str, object] | None = None,
         labels: Mapping[str, str] | None = None,
         created_at: float | None = None,
     ) -> HostedMob:
-        """A mob of this realm, not started. `run_id`: it goes on with this run. MobExists, DoorFull."""
+        """A mob of this realm, not started. `began`: it goes on with run `run_id` of the store. MobExists, DoorFull."""
         new = mob_id or definition.id
         if new in self._mobs:
             raise MobExists(f"there is a mob {new!r} here already; destroy it first, or take another id")
@@ -132,7 +133,7 @@ class Realm:
             hidden=hidden,
             document=document,
             labels=labels or {},
-            began=run_id is not None,
+            began=began,
         )
         self._mobs[new] = hosted
         return hosted
@@ -148,12 +149,9 @@ class Realm:
         begun = {run.run_id for run in await self.store.runs()}
         if run_id is not None and run_id not in begun:
             raise RunUnknown(f"there is no run {run_id!r} to resume; `mob history` lists those that are")
-        hosted = self.add_mob(
-            definition,
-            run_id=run_id if before is None else before.run_id,
-            created_at=None if before is None else before.created_at,
-        )
-        hosted.began = hosted.run_id in begun
+        run_id = run_id if before is None else before.run_id
+        created_at = None if before is None else before.created_at
+        hosted = self.add_mob(definition, run_id=run_id, began=run_id in begun, created_at=created_at)
         if before is None:
             await self.files.forget(hosted.mob_id)
         await self.keep(hosted)
@@ -231,23 +229,14 @@ class Realm:
         self,
         definition: MobDefinition,
         *,
-        run_id: str | None = None,
         document: Mapping[str, object] | None = None,
         labels: Mapping[str, str] | None = None,
-        created_at: float | None = None,
     ) -> SessionRef:
         """A stand-alone session, not started: `definition` has the one member `agent`. DoorFull."""
-        run_id_of = run_id or self._ids.new("run")
+        run_id = self._ids.new("run")
         hosted = self.add_mob(
-            definition,
-            mob_id=f"session:{run_id_of}",
-            run_id=run_id_of,
-            hidden=True,
-            document=document,
-            labels=labels,
-            created_at=created_at,
+            definition, mob_id=f"session:{run_id}", run_id=run_id, hidden=True, document=document, labels=labels
         )
-        hosted.began = run_id is not None
         return SessionRef(hosted.session_id(AGENT), hosted, AGENT)
 
     async def history(self, ref: SessionRef) -> tuple[Turn, ...]:
@@ -272,10 +261,11 @@ class Realm:
             if record.document is None or record.mob_id in self._mobs:
                 continue
             try:
-                hosted = self.add_mob(
+                self.add_mob(
                     spec_of(record.document).definition if record.hidden else definition_of(record.document),
                     mob_id=record.mob_id,
                     run_id=record.run_id,
+                    began=record.run_id in begun,
                     hidden=record.hidden,
                     document=record.document,
                     labels=record.labels,
@@ -283,8 +273,6 @@ class Realm:
                 )
             except MobError as error:
                 _log.error("%s is kept in this realm and cannot be made again: %s", record.mob_id, error.message)
-            else:
-                hosted.began = record.run_id in begun
 
     async def close(self) -> None:
         """Close every channel and stop every mob, all at once, each within its own bounds."""

@@ -174,9 +174,9 @@ class Mob:
         """What all members used, over all generations: the sum of theirs."""
         return self._budget.usage
 
-    def member(self, identity: str) -> MemberHandle:
-        """A handle of the member's generation of now. MemberUnknown."""
-        return self._handle(self._crew.host(identity))
+    def member(self, identity: str, generation: int | None = None) -> MemberHandle:
+        """A handle of the member's generation of now, or of this one, which may be over. MemberUnknown."""
+        return self._handle(self._crew.host(identity), generation)
 
     def events(self, *, after: int = 0) -> Subscription:
         """The run's events behind number `after`, from the first that is kept; ends when the mob has stopped."""
@@ -388,11 +388,11 @@ class Mob:
 
     # What its parts ask of it.
 
-    def _handle(self, host: MemberHost) -> MemberHandle:
+    def _handle(self, host: MemberHost, generation: int | None = None) -> MemberHandle:
         identity = host.identity
         return MemberHandle(
             identity,
-            host.generation,
+            host.generation if generation is None else generation,
             session_id=session_id_of(self.run_id, identity),
             current=lambda: self._crew.host(identity),
             check_open=self._take_nothing_new,

@@ -61,7 +61,7 @@ async def test_what_stopped_in_one_process_goes_on_in_the_next(autojump_clock):
         await first.member("menu").ask("What is in the risotto?")
         session = first.session_id("menu")
     async with open_realm(REHEARSED, store=store) as realm:
-        second = realm.add_mob(desk(), run_id=first.run_id)
+        second = realm.add_mob(desk(), run_id=first.run_id, began=True)
         assert len(await realm.history(realm.session(session))) == 1
         await second.start()
         assert len(second.member("menu").history()) == 1

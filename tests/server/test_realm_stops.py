@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mob.server.rpc.params import Params
 from mob.server.rpc.team import team_methods
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "definitions"
+SERVER = Path(mob.__file__).parent / "server"
 REHEARSED = RealmSettings("test", rehearse=True, seed=1)
 QUESTION = "What is in the risotto?"
 
@@ -102,3 +104,24 @@ async def test_why_a_mob_was_stopped_is_in_its_log(autojump_clock):
         await hosted.stop("for the night")
         rows = [stored.row async for stored in realm.store.read_run(hosted.run_id)]
         assert rows[-1] == RunStopped("for the night")
+
+
+async def test_a_mob_begins_anew_only_when_it_does_not_run(autojump_clock):
+    async with open_realm(REHEARSED) as realm:
+        hosted = realm.add_mob(mob.load(DEFINITIONS / "front-desk.toml"))
+        team = await hosted.start()
+        await team.member("menu").ask(QUESTION)
+        with pytest.raises(RuntimeError, match="stop it"):
+            hosted.begin_anew("run_new")
+        await hosted.stop()
+        hosted.begin_anew("run_new")
+        assert (hosted.began, hosted.state) == (False, "stopped")
+        again = await hosted.start()
+        assert again.run_id == "run_new"
+        assert again.member("menu").history() == ()
+
+
+def test_only_a_hosted_mob_writes_what_it_is():
+    writes = re.compile(r"\bhosted\.(run_id|began|tried|created_at|definition|document|state|reason)(, [\w.]+)* = ")
+    found = [path.name for path in SERVER.rglob("*.py") if writes.search(path.read_text())]
+    assert found == []

@@ -170,12 +170,10 @@ class MobLife:
     async def _reset(self, hosted: HostedMob) -> None:
         with trio.CancelScope(shield=True):
             await hosted.stop("reset")
-            hosted.run_id, hosted.began = Ids().new("run"), False
-            facts = self._door.facts(hosted)
-            facts.completed = False
-            facts.members.clear()
-            await hosted.start()
+            hosted.begin_anew(Ids().new("run"))
+            self._door.forget(hosted)
             await self._door.keep(hosted)
+            await hosted.start()
 
 
 _CLEAN: Final[Mapping[str, Any]] = {

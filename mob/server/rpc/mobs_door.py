@@ -58,6 +58,10 @@ class MobDoor:
             facts = hosted.kept[_ROOM] = MobFacts.read(self.realm.kept_of(hosted).get(_ROOM))
         return facts
 
+    def forget(self, hosted: HostedMob) -> None:
+        """Begin with nothing about the mob, since it begins anew."""
+        hosted.kept[_ROOM] = MobFacts()
+
     async def keep(self, hosted: HostedMob) -> None:
         """Let the next server of this realm find the mob again, with these facts. StoreError."""
         if self.realm.mob_is_here(hosted):

@@ -215,7 +215,7 @@ class SessionDoor:
         definition = spec.definition
         if ref.hosted.running:
             ref.member.rebind(spec.profile, capabilities_for(spec.profile, definition))
-        ref.hosted.definition, ref.hosted.document = definition, spec.as_json()
+        ref.hosted.respecify(definition, spec.as_json())
         await self._realm.keep(ref.hosted)
 
     async def interrupt_turn(self, client: RpcClient, params: Params) -> JSON:

@@ -90,9 +90,7 @@ def hosted_of(realm: Realm, params: Params) -> HostedMob:
 
 def handle_of(mob: Mob, params: Params) -> MemberHandle:
     """The member that is meant, bound to the generation that the caller knows. MemberUnknown."""
-    handle = mob.member(given(params, "member"))
-    handle.generation = params.maybe_whole("generation") or handle.generation
-    return handle
+    return mob.member(given(params, "member"), params.maybe_whole("generation") or None)
 
 
 def given(params: Params, name: str) -> str:

@@ -423,3 +423,17 @@ async def test_a_team_that_nobody_started_is_started_by_whoever_speaks_to_it(aut
         assert (row["agent_identity"], row["state"]) == ("ann", "stopped")
         answer = await peer("mob/turn_start", mob_id="crew", agent_identity="ann", prompt="Hello")
         assert answer["text"] == "Welcome!"
+
+
+async def test_nothing_that_was_kept_of_a_member_outlives_a_reset(autojump_clock):
+    async with open_crew() as (realm, peer):
+        told = {"mob_id": "crew", "agent_identity": "ann", "idempotency_key": "1"}
+        sent = {**told, "handling_mode": "queue"}
+        for text in ("We close at nine.", "We close at ten."):  # the same key for another text, each time
+            await spawn(peer, "ann")
+            assert (await peer("mob/append_system_context", **told, text=text))["status"] == "applied"
+            assert (await peer("mob/append_system_context", **told, text=text))["status"] == "duplicate"
+            await peer("mob/member_send", **sent, content=text)
+            await peer("mob/lifecycle", mob_id="crew", action="complete")
+            await peer("mob/lifecycle", mob_id="crew", action="reset")
+        assert not realm.kept_of(realm.mob("crew"))["rpc mobs"]["completed"]
