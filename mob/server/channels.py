@@ -7,29 +7,26 @@ the server holds the channel for it, in one task of the realm, which reads the c
     opening ──ready──> ready <──reconnects──> degraded
     ready, degraded ──close, end of the channel, end of the member, client lost for good──> closing ──> closed
 
-`closed` with its reason can be read for `keep_closed_s`. A session has one channel at a time (law 8): its place is
-taken before anything is waited for, and given back when opening fails. At most one client is *attached*
-(`mob.server.attached`): a socket that gets the sound and may report what was played. Many may follow.
+`closed` with its reason can be read for `keep_closed_s`. Which channels there are, `mob.server.channel_book` knows. At
+most one client is *attached* (`mob.server.attached`): a socket that gets the sound and may report what was played. Many
+may follow.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal, Protocol
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from mob.definition.model import ModelCapabilities
-from mob.errors import AlreadyOpen, ChannelUnknown, DoorFull, LiveClosed, MobError
+from mob.errors import LiveClosed, LiveRejected
 from mob.history.items import AgentMessage, ToolResult, Turn, UserMessage
 from mob.live.channel import LiveChannel
 from mob.live.events import AudioDelta, Disconnected, Interrupted, LiveEvent, TurnCommitted
-from mob.live.ports import ChannelOptions
-from mob.live.watchdog import Watchdog
 from mob.protocol.observations import ContentCommitted
 from mob.server.attached import Place
 from mob.server.channel_inputs import PictureBook, check_format, check_text
@@ -86,12 +83,20 @@ class HeldStatistics:
 
 
 class HeldChannel:
-    """One live channel that the server holds. Made by `ChannelBook.open`."""
+    """One live channel that the server holds, or knows of. Made by the book (`mob.server.channel_book`)."""
 
     def __init__(
-        self, ref: Session, limits: DoorLimits, tokens: TokenBook, *, ends_by_silence_ms: int | None = None
+        self,
+        ref: Session,
+        limits: DoorLimits,
+        tokens: TokenBook,
+        *,
+        ends_by_silence_ms: int | None = None,
+        leased: bool = False,
     ) -> None:
         self.ref = ref
+        self.leased = leased
+        """Somebody else talks over it (`ChannelBook.lease`): it can be looked at, interrupted and closed from here."""
         self.channel_id = ""
         self.ends_by_silence_ms = ends_by_silence_ms
         """With so much silence `commit` ends a turn that ends by voice; None: as the channel itself has it."""
@@ -162,18 +167,25 @@ class HeldChannel:
     # -- what doors do with it -------------------------------------------------------------------------------------
 
     def mint_token(self, purpose: Purpose = "live") -> str:
-        """A token that attaches one client to this channel, once, within `token_s`. LiveClosed, DoorFull."""
-        self._check_open()
+        """A token that attaches one client to this channel, once, within `token_s`.
+
+        LiveRejected, LiveClosed, DoorFull.
+        """
+        self.check_talks()
         return self._tokens.mint(self.channel_id, purpose, now=trio.current_time(), ttl_s=self._limits.token_s)
 
     async def send_audio(self, pcm: bytes, rate: int, channels: int = 1) -> None:
         """Speech with the format that its sender says it has. InputRefused, LiveRejected, LiveClosed."""
+        self.check_talks()
         check_format(rate, channels, expected=self.live.input_rate)
         await self.live.send_audio(pcm)
 
     async def send_text(self, text: str, output: Modality | None = None, *, item_id: str | None = None) -> None:
-        """A typed user turn, as LiveChannel.send_text; refused when too much waits. InputRefused."""
-        self._check_open()
+        """A typed user turn, as LiveChannel.send_text; refused when too much waits.
+
+        InputRefused, LiveRejected, LiveClosed.
+        """
+        self.check_talks()
         check_text(text, self.live.statistics().machine.turns_waiting, self._limits)
         await self.live.send_text(text, output, item_id=item_id)
 
@@ -182,7 +194,7 @@ class HeldChannel:
 
         When the turn that it belongs to is in the log, those who follow get ContentCommitted.
         """
-        self._check_open()
+        self.check_talks()
         if not self._pictures.check(key, image):
             return
         digest = hashlib.blake2s(key.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
@@ -196,6 +208,7 @@ class HeldChannel:
 
         Where turns end by voice it is ended by silence, if the channel was opened so; that cannot say an `output`.
         """
+        self.check_talks()
         if self.ends_by_silence_ms is None or output is not None:
             await self.live.commit(output)
         else:
@@ -207,7 +220,7 @@ class HeldChannel:
         Without any: put the session's settings as they are now (instructions, tools, voice) in force.
         ReopenRequired when the voice has changed and was heard already. LiveRejected, LiveClosed.
         """
-        self._check_open()
+        self.check_talks()
         if changes:
             await self.live.refresh(**changes)
             if changes.get("turn_detection") is not None:
@@ -230,19 +243,29 @@ class HeldChannel:
 
     async def close(self, reason: str = "client_closed") -> None:
         """End it and wait until it has ended; again does nothing. What was heard of an answer is committed."""
-        if self._closing is None:
-            self._closing = reason
+        why = self.leave(reason)
         if self._live is None:
             self.opening.cancel()
         else:
-            await self._live.close(self._closing)
+            await self._live.close(why)
         await self._ended.wait()
+
+    def leave(self, reason: str) -> str:
+        """Somebody is ending it, for this reason. The first counts, and is given back."""
+        if self._closing is None:
+            self._closing = reason
+        return self._closing
 
     async def wait_closed(self) -> None:
         """Wait until it has ended."""
         await self._ended.wait()
 
-    def _check_open(self) -> None:
+    def check_talks(self) -> None:
+        """Whether something may be said on it from here. LiveClosed, LiveRejected (not_yours)."""
+        if self.leased:
+            raise LiveRejected(
+                "another client talks over this channel; it alone says something there", reason="not_yours"
+            )
         if self._ended.is_set() or self._closing is not None:
             reason = self.reason or self._closing or "closed"
             raise LiveClosed(f"the channel has ended ({reason}); open a new one", reason=reason)
@@ -265,9 +288,12 @@ class HeldChannel:
 
     # -- its life, for the book ------------------------------------------------------------------------------------
 
+    def begin(self, channel_id: str, live: LiveChannel) -> None:
+        """It is open, under this id."""
+        self.channel_id, self._live = channel_id, live
+
     async def run(self, live: LiveChannel) -> None:
         """Read the channel to its end."""
-        self._live = live
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.place.watch, self.close)
             async for event in live:
@@ -355,121 +381,6 @@ class Follower:
 
     def _wake(self) -> None:
         self._news.set()
-
-
-class ChannelBook:
-    """All channels that doors hold, and those that have ended lately."""
-
-    def __init__(self, limits: DoorLimits, tokens: TokenBook, nursery: trio.Nursery) -> None:
-        self._limits = limits
-        self._tokens = tokens
-        self._nursery = nursery
-        self.watchdog = Watchdog()
-        """Looks after the sockets of attached clients."""
-        nursery.start_soon(self.watchdog.run)
-        self._channels: dict[str, HeldChannel] = {}
-        self._sessions: dict[str, HeldChannel] = {}
-        self._ended: deque[HeldChannel] = deque()
-
-    def __iter__(self) -> Iterator[HeldChannel]:
-        """Those that are open, or being opened."""
-        return iter(tuple(self._sessions.values()))
-
-    async def open(
-        self, ref: Session, options: ChannelOptions | None = None, *, ends_by_silence_ms: int | None = None
-    ) -> HeldChannel:
-        """Open the session's live channel and hold it. When it fails, is cancelled or closed, nothing is left.
-
-        Until a client attaches that promises receipts, what was heard is estimated by the clock. `ends_by_silence_ms`:
-        see HeldChannel.
-        SessionIdle, AlreadyOpen, DoorFull, LiveClosed (it was closed meanwhile), and what `MemberHandle.open_live`
-        raises.
-        """
-        if ref.session_id in self._sessions:
-            raise AlreadyOpen(f"{ref.identity} has an open live channel; close that one first")
-        if len(self._sessions) >= self._limits.max_channels:
-            raise DoorFull(f"this server holds {self._limits.max_channels} live channels, which is all it takes")
-        member = ref.member
-        held = HeldChannel(ref, self._limits, self._tokens, ends_by_silence_ms=ends_by_silence_ms)
-        self._sessions[ref.session_id] = held
-        try:
-            plain = evolve(options or ChannelOptions(), audio_receipts=False)
-            await self._nursery.start(self._hold, held, member, plain)
-        except BaseException:
-            self._over(held)
-            raise
-        return held
-
-    def get(self, channel_id: str) -> HeldChannel:
-        """The channel of this id, for `keep_closed_s` also after its end. ChannelUnknown."""
-        self._forget_old()
-        held = self._channels.get(channel_id)
-        if held is None:
-            raise ChannelUnknown(
-                f"there is no live channel {channel_id[:128]!r}: it was never opened here, or ended more than "
-                f"{self._limits.keep_closed_s:g} s ago"
-            )
-        return held
-
-    def of_session(self, session_id: str) -> HeldChannel | None:
-        """The open channel of this session."""
-        held = self._sessions.get(session_id)
-        return held if held is not None and held.channel_id else None
-
-    async def close_all(self, reason: str) -> None:
-        """Close every channel, all at once, each within its own bounds."""
-        async with trio.open_nursery() as nursery:
-            for held in self:
-                nursery.start_soon(held.close, reason)
-
-    async def _hold(
-        self,
-        held: HeldChannel,
-        member: MemberHandle,
-        options: ChannelOptions,
-        task_status: trio.TaskStatus[None],
-    ) -> None:
-        """One channel's task: it belongs to nobody but the realm, and what goes wrong in it ends this channel only."""
-        try:
-            with held.opening:
-                async with member.open_live(options) as live:
-                    await trio.lowlevel.checkpoint_if_cancelled()
-                    self._enter(held, live)
-                    task_status.started()
-                    await held.run(live)
-            if not held.channel_id:
-                held.end("closed")
-                why = held.reason or "closed"
-                raise LiveClosed(f"the channel was closed while it was being opened ({why})", reason=why)
-        except Exception as error:
-            if not held.channel_id:
-                raise
-            if not isinstance(error, MobError):
-                _log.exception("the live channel %s failed", held.channel_id)
-            held.reason = held.reason or (error.code if isinstance(error, MobError) else "internal_error")
-        finally:
-            self._over(held)
-
-    def _enter(self, held: HeldChannel, live: LiveChannel) -> None:
-        """Give it its id: the channel's own, unless two seeded runs have drawn the same."""
-        number, channel_id = 1, live.channel_id
-        while channel_id in self._channels:
-            number, channel_id = number + 1, f"{live.channel_id}.{number}"
-        held.channel_id = channel_id
-        self._channels[channel_id] = held
-
-    def _over(self, held: HeldChannel) -> None:
-        """Give its place back; one that was open is known for a while yet. Again does nothing."""
-        held.end("cancelled")
-        if self._sessions.get(held.session_id) is held:
-            del self._sessions[held.session_id]
-            if held.channel_id:
-                self._ended.append(held)
-
-    def _forget_old(self) -> None:
-        horizon = trio.current_time() - self._limits.keep_closed_s
-        while self._ended and (self._ended[0].ended_at <= horizon or len(self._ended) > self._limits.max_channels):
-            self._channels.pop(self._ended.popleft().channel_id, None)
 
 
 def size_of(event: LiveEvent) -> int:

@@ -28,7 +28,7 @@ from mob.history.fold import History
 from mob.history.items import Turn
 from mob.ids import Ids
 from mob.rehearsal.faults import Fault
-from mob.server.channels import ChannelBook
+from mob.server.channel_book import ChannelBook
 from mob.server.config import RealmConfig
 from mob.server.documents import definition_of
 from mob.server.hosted import HostedMob

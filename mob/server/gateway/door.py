@@ -114,6 +114,7 @@ class _Maker:
             return LiveSpeaker(
                 ability,
                 lambda: ref.member,
+                lambda options: self.realm.channels.lease(ref, options),
                 self.client,
                 self.tools,
                 self.own,

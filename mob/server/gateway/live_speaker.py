@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import trio
@@ -46,13 +46,15 @@ _KEPT_S, _KEPT_SPEECH_S = 1.0, 30.0
 class LiveSpeaker:
     """See Speaker. `own` is the session as the client met it: what it changed of that it wants of the member.
 
-    `called_by_name`: the client asked for this member, rather than for whoever has the floor or being handed over.
+    `open_live` opens the member's channel for a block. `called_by_name`: the client asked for this member, rather than
+    for whoever has the floor or being handed over.
     """
 
     def __init__(
         self,
         ability: Ability,
         member: Callable[[], MemberHandle],
+        open_live: Callable[[ChannelOptions], AbstractAsyncContextManager[LiveChannel]],
         client: Client,
         tools: ClientTools,
         own: SessionConfig,
@@ -62,6 +64,7 @@ class LiveSpeaker:
     ) -> None:
         self.ability = ability
         self._handle = member
+        self._open_live = open_live
         self._client = client
         self._server = client.server
         self._tools = tools
@@ -84,8 +87,8 @@ class LiveSpeaker:
     # -- its life --------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Answer until cancelled; started when the channel is open. What open_live raises; SpeakerGone."""
-        async with self.member.open_live(self._options()) as channel, trio.open_nursery() as nursery:
+        """Answer until cancelled; started when the channel is open. What `open_live` raises; SpeakerGone."""
+        async with self._open_live(self._options()) as channel, trio.open_nursery() as nursery:
             self._live, self._nursery = channel, nursery
             nursery.start_soon(self._cut_in_time)
             task_status.started()

@@ -170,6 +170,7 @@ class LiveChannels:
         item_id = params.maybe_text("item_id", most=200) or params.text("output_id", most=200)
         params.maybe_whole("content_index")
         with scoped():
+            held.check_talks()
             await held.live.truncate(item_id, params.whole("audio_played_ms"))
         return {"status": "truncated"}
 
