@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from attrs import evolve, frozen
 
-from mob.history.items import ToolCall, ToolResult, TranscriptState, Turn, UserMessage, result_id
+from mob.history.items import Item, ToolCall, ToolResult, TranscriptState, Turn, UserMessage, result_id
 from mob.history.rows import (
     MemberEnded,
     MemberSpawned,
@@ -84,6 +84,7 @@ class History:
     def __init__(self, member: str) -> None:
         self.member = member
         self._turns: list[Turn] = []
+        self._changes: list[int] = []  # the index of each turn that was added or changed, in the order of the changes
         self._calls: dict[str, ToolRecord] = {}
         self._open_calls: dict[str, ToolRecord] = {}
         self._open_messages: dict[str, MessageAdmitted] = {}
@@ -110,6 +111,18 @@ class History:
     def turns(self) -> Sequence[Turn]:
         """The committed turns, oldest first, as they stand now. A live view; do not change it."""
         return self._turns
+
+    @property
+    def revision(self) -> int:
+        """How many times a turn was added or changed: the turns are the same while this is."""
+        return len(self._changes)
+
+    def changed_since(self, revision: int) -> Sequence[tuple[int, Turn]]:
+        """The turns that were added or changed since then, as they stand now, with their indices, oldest first.
+
+        What it costs does not depend on the length of the history.
+        """
+        return [(index, self._turns[index]) for index in sorted(set(self._changes[revision:]))]
 
     @property
     def turns_begun(self) -> int:
@@ -210,6 +223,7 @@ class History:
                 case ToolCall(call_id=call_id) if call_id not in answered:
                     unanswered[call_id] = None
         self._turns.append(turn)
+        self._changes.append(index)
         for call_id in unanswered:
             self._unanswered[call_id] = index
             self._answer(self._calls.get(call_id))
@@ -227,7 +241,7 @@ class History:
             else item
             for item in turn.items
         )
-        self._turns[index] = evolve(turn, items=items)
+        self._change(index, items)
         if row.text:
             del self._empty_slots[row.item_id]
 
@@ -271,4 +285,8 @@ class History:
         )
         call_ids = [item.call_id if isinstance(item, ToolCall) else None for item in turn.items]
         behind = call_ids.index(record.call_id) + 1
-        self._turns[index] = evolve(turn, items=(*turn.items[:behind], result, *turn.items[behind:]))
+        self._change(index, (*turn.items[:behind], result, *turn.items[behind:]))
+
+    def _change(self, index: int, items: tuple[Item, ...]) -> None:
+        self._turns[index] = evolve(self._turns[index], items=items)
+        self._changes.append(index)

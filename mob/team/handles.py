@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from mob.definition.model import ModelCapabilities, Profile
 from mob.errors import MemberNotRunning, StaleGeneration
+from mob.history.fold import History
 from mob.history.items import Cause, Note, Turn
 from mob.live.channel import LiveChannel
 from mob.live.ports import ChannelOptions
@@ -137,6 +138,14 @@ class MemberHandle:
     def history(self) -> tuple[Turn, ...]:
         """The committed turns, oldest first, as of now."""
         return self._session().history()
+
+    @property
+    def folded(self) -> History:
+        """The fold of the member's rows as of now, for who reads it again and again. A live view; do not change it.
+
+        A new generation has another.
+        """
+        return self._session().folded
 
     @property
     def usage(self) -> Usage:

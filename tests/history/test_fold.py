@@ -231,6 +231,21 @@ def test_generations_and_messages():
     assert history.usage == NO_USAGE
 
 
+@given(log=conversations() | logs(), data=st.data())
+def test_who_reads_on_is_given_just_what_was_added_or_changed(log, data):
+    at = data.draw(st.integers(0, len(log)))
+    history = History.of("host", log[:at])
+    revision, before = history.revision, tuple(history.turns)
+    for stored in log[at:]:
+        history.apply(stored)
+    now = dict(enumerate(history.turns))
+    assert dict(history.changed_since(revision)) == {
+        index: turn for index, turn in now.items() if index >= len(before) or before[index] is not turn
+    }
+    assert (history.revision == revision) == (tuple(history.turns) == before)
+    assert dict(history.changed_since(0)) == now
+
+
 def test_applying_a_row_costs_the_same_at_any_length():
     """Counted in Python function calls, not seconds: row 10 and row 20 000 take the same."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mob.errors import MemberNotRunning
 from mob.history.codec import as_json
+from mob.history.fold import History
 from mob.history.items import Turn
 from mob.protocol.shapes import usage_json
 from mob.server.hosted import HostedMob
@@ -53,3 +54,11 @@ def history_of_member(handle: MemberHandle) -> tuple[Turn, ...]:
         return handle.history()
     except MemberNotRunning:
         return ()
+
+
+def fold_of_member(handle: MemberHandle) -> History | None:
+    """The live view of its turns; None when it has not started yet."""
+    try:
+        return handle.folded
+    except MemberNotRunning:
+        return None

@@ -23,11 +23,12 @@ from typing import Any, Final
 
 import trio
 
+from mob.history.fold import History
 from mob.history.items import ToolCall, ToolResult, Turn, UserMessage
 from mob.protocol.shapes import event_json, turn_json
 from mob.server.hosted import HostedMob
 from mob.server.rpc.client import RpcClient
-from mob.server.rpc.team_facts import history_of_member, member_facts, mob_facts
+from mob.server.rpc.team_facts import fold_of_member, member_facts, mob_facts
 from mob.sessions.events import AgentWriting, RunEvent
 from mob.team.events import StreamLagged
 from mob.team.running import Mob
@@ -54,6 +55,7 @@ class Feed:
         self._mob_facts: JSON = {}
         self._members: dict[str, JSON] = {}
         self._turns: dict[str, list[Turn]] = {}
+        self._read: dict[str, tuple[History, int]] = {}
         self._open: dict[tuple[str, int], float] = {}
         self._opened = trio.Event()
 
@@ -115,7 +117,7 @@ class Feed:
                 self._members[identity] = part.setdefault("members", {})[identity] = known
         size = len(json.dumps(part)) if part else 0
         for identity, handle in members.items():
-            for index, turn in self._new_turns(identity, history_of_member(handle)):
+            for index, turn in self._new_turns(identity, fold_of_member(handle)):
                 body, length = self._written(turn)
                 if size and size + length > _CHUNK_BYTES:
                     yield part
@@ -131,12 +133,17 @@ class Feed:
         length = len(json.dumps(body))
         return (None, 0) if length > self._client.limits.max_notification_bytes // 2 else (body, length)
 
-    def _new_turns(self, identity: str, history: tuple[Turn, ...]) -> Iterator[tuple[int, Turn]]:
+    def _new_turns(self, identity: str, history: History | None) -> Iterator[tuple[int, Turn]]:
+        """What of this history was not told yet. Only what has changed is looked at; in a new generation, all of it."""
+        if history is None:
+            return
+        read, revision = self._read.get(identity, (history, 0))
+        if read is not history:
+            revision = 0
+        self._read[identity] = history, history.revision
         told = self._turns.setdefault(identity, [])
-        for index, turn in enumerate(history):
+        for index, turn in history.changed_since(revision):
             known = told[index] if index < len(told) else None
-            if known is turn:
-                continue
             told[index : index + 1] = [turn]
             if known != turn:
                 self._note_open(identity, index, turn)
@@ -165,9 +172,9 @@ class Feed:
 
     def _has_late_news(self) -> bool:
         members = self._mob.members
-        for identity, index in self._open:
-            history = history_of_member(members[identity])
-            if index < len(history) and history[index] is not self._turns[identity][index]:
+        for identity in {identity for identity, _ in self._open}:
+            history = fold_of_member(members[identity])
+            if history is not None and self._read.get(identity) != (history, history.revision):
                 return True
         return False
 
