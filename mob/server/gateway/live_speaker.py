@@ -28,9 +28,10 @@ from mob.providers.openai_realtime import ConversationItem, InputCommitted, Resp
 from mob.providers.openai_realtime.names import AUDIO_RATE
 from mob.server.gateway.answering import Answering
 from mob.server.gateway.client import Client
-from mob.server.gateway.client_tools import Call, ClientTools
+from mob.server.gateway.client_tools import ClientTools
 from mob.server.gateway.items import image_of
 from mob.server.gateway.speaker import Ability, SpeakerGone
+from mob.server.lending import Call
 from mob.sessions.events import RunEvent
 from mob.team.handles import MemberHandle
 
