@@ -182,10 +182,11 @@ class Realm:
                 del self._mobs[hosted.mob_id]
                 await self.files.forget(hosted.mob_id)
 
-    async def keep(self, hosted: HostedMob, **kept: Any) -> None:
+    async def keep(self, hosted: HostedMob, **kept: dict[str, Any] | None) -> None:
         """Let the next server of this realm find it again, as it is made now. StoreError.
 
-        `kept`: what a door wants back with it (`kept_of`), instead of what it kept under that name; None: nothing.
+        `kept`: what a door wants back with it (`kept_of`), instead of what it kept under that name; None: nothing. What
+        they say is the door's own, and read with care: files can be damaged.
         """
         whole = {**self.kept_of(hosted), **kept}
         record = MobRecord(
@@ -195,11 +196,11 @@ class Realm:
             hidden=hosted.hidden,
             document=None if hosted.document is None else dict(hosted.document),
             labels=dict(hosted.labels),
-            kept={name: value for name, value in whole.items() if value is not None},
+            kept={name: dict(value) for name, value in whole.items() if value is not None},
         )
         await self.files.put(record)
 
-    def kept_of(self, hosted: HostedMob) -> Mapping[str, Any]:
+    def kept_of(self, hosted: HostedMob) -> Mapping[str, Mapping[str, Any]]:
         """What doors kept with it."""
         record = self.files.records.get(hosted.mob_id)
         return {} if record is None else record.kept

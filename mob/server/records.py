@@ -61,7 +61,7 @@ class MobRecord:
     hidden: bool = False
     document: JSON | None = None
     labels: dict[str, str] = field(factory=dict)
-    kept: JSON = field(factory=dict)
+    kept: dict[str, JSON] = field(factory=dict)
 
 
 class RealmFiles:

@@ -6,6 +6,7 @@ the member has begun another generation since.
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from mob.errors import StaleGeneration
@@ -15,6 +16,8 @@ from mob.server.rpc.mobs_facts import MemberFacts, MobFacts, Remembered
 from mob.server.rpc.mobs_shapes import JSON
 from mob.server.rpc.params import Params
 from mob.team.handles import MemberHandle
+
+_log = logging.getLogger(__name__)
 
 _DESTROYED: Final = 64
 _ROOM: Final = "rpc mobs"
@@ -55,8 +58,20 @@ class MobDoor:
         """What this door keeps about the mob, the same for all clients; begun from what an earlier server kept."""
         facts = hosted.kept.get(_ROOM)
         if not isinstance(facts, MobFacts):
-            facts = hosted.kept[_ROOM] = MobFacts.read(self.realm.kept_of(hosted).get(_ROOM))
+            facts = hosted.kept[_ROOM] = self._kept(hosted)
         return facts
+
+    def _kept(self, hosted: HostedMob) -> MobFacts:
+        try:
+            return MobFacts.read(self.realm.kept_of(hosted).get(_ROOM, {}))
+        except ValueError as error:
+            _log.error(
+                "what was kept of the mob %s is damaged, and left out: its members have no labels, and it counts as "
+                "not completed (%s)",
+                hosted.mob_id,
+                error,
+            )
+            return MobFacts()
 
     def forget(self, hosted: HostedMob) -> None:
         """Begin with nothing about the mob, since it begins anew."""

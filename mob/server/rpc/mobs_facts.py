@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from mob.errors import MemberNotRunning, MobError
+from mob.history import codec
 from mob.sessions.mailbox import Letter
 
 RuntimeMode = Literal["autonomous_host", "turn_driven"]
@@ -79,6 +80,20 @@ class MemberFacts:
         return "started", None
 
 
+@frozen(slots=True)
+class _KeptMember:
+    labels: Mapping[str, str] = field(factory=dict)
+    runtime_mode: RuntimeMode = "autonomous_host"
+
+
+@frozen(slots=True)
+class _KeptMob:
+    """What of a mob's facts outlives the server."""
+
+    completed: bool = False
+    members: Mapping[str, _KeptMember] = field(factory=dict)
+
+
 @define(eq=False, slots=True)
 class MobFacts:
     """One mob's. `completed`: it was declared done, and is not resumed."""
@@ -88,19 +103,17 @@ class MobFacts:
     members: dict[str, MemberFacts] = field(factory=dict)
 
     @classmethod
-    def read(cls, kept: Any) -> MobFacts:
-        """Those that an earlier server kept (`as_json`); none, when it kept none."""
-        facts = cls()
-        if isinstance(kept, Mapping):
-            facts.completed = bool(kept.get("completed"))
-            for identity, (labels, runtime_mode) in kept.get("members", {}).items():
-                facts.members[identity] = MemberFacts(labels, runtime_mode)
-        return facts
+    def read(cls, kept: Mapping[str, Any]) -> MobFacts:
+        """Those that an earlier server kept (`as_json`). ValueError: no server of ours wrote this."""
+        whole = codec.from_json(kept, _KeptMob, where="facts")
+        members = {name: MemberFacts(each.labels, each.runtime_mode) for name, each in whole.members.items()}
+        return cls(completed=whole.completed, members=members)
 
     def as_json(self) -> dict[str, Any]:
         """What is to outlive the server: not what is under way."""
-        members = {name: [dict(each.labels), each.runtime_mode] for name, each in self.members.items()}
-        return {"completed": self.completed, "members": members}
+        members = {name: _KeptMember(each.labels, each.runtime_mode) for name, each in self.members.items()}
+        kept: dict[str, Any] = codec.as_json(_KeptMob(self.completed, members))
+        return kept
 
     def member(self, identity: str) -> MemberFacts:
         """The facts of a member that is there; begun empty."""

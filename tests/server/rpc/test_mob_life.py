@@ -8,6 +8,7 @@ from mob_peer import CREW, RpcFailed, open_crew, open_door, open_peer, spawn
 
 from mob.server.documents import definition_of
 from mob.server.limits import DoorLimits
+from mob.server.rpc.mobs_facts import MobFacts
 
 
 async def refused(client, method, **params):
@@ -436,4 +437,27 @@ async def test_nothing_that_was_kept_of_a_member_outlives_a_reset(autojump_clock
             await peer("mob/member_send", **sent, content=text)
             await peer("mob/lifecycle", mob_id="crew", action="complete")
             await peer("mob/lifecycle", mob_id="crew", action="reset")
-        assert not realm.kept_of(realm.mob("crew"))["rpc mobs"]["completed"]
+        assert not realm.kept_of(realm.mob("crew"))["rpc mobs"].get("completed")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"members": 5},
+        {"members": {"ann": ["only labels"]}},
+        {"members": {"ann": {"labels": {"a": 5}}}},
+        {"members": {"ann": {"runtime_mode": "asleep"}}},
+        {"completed": "perhaps"},
+    ],
+    ids=str,
+)
+async def test_law_26_a_damaged_record_of_a_mob_is_told_of_once_and_left_out(autojump_clock, caplog, damaged):
+    async with open_door() as (realm, methods), open_peer(realm, methods) as peer:
+        hosted = realm.add_mob(definition_of(CREW), document=CREW)
+        await realm.keep(hosted, **{"rpc mobs": damaged})
+        for _ in range(2):
+            assert (await peer("mob/list"))["mobs"] == [{"mob_id": "crew", "status": "Stopped"}]
+        await spawn(peer, "ann", labels={"team": "a"})
+    (record,) = [each for each in caplog.records if "damaged" in each.getMessage()]
+    assert "crew" in record.getMessage()
+    assert MobFacts.read(realm.kept_of(hosted)["rpc mobs"]).members["ann"].labels == {"team": "a"}
