@@ -31,6 +31,7 @@ class RouteTable:
         self._roles = roles
         self._ways: dict[tuple[str, str], dict[Via, None]] = {}
         self._reached: dict[str, dict[str, None]] = {}
+        self._in_force: tuple[object, tuple[Route, ...]] | None = None
         for route in definition.routes:
             self.restore(route.origin, route.to, (*self.ways(route.origin, route.to), *route.via))
 
@@ -47,6 +48,7 @@ class RouteTable:
     def restore(self, origin: str, to: str, ways: Iterable[Via]) -> None:
         """Make exactly these the ways from `origin` to `to`."""
         kept = dict.fromkeys(ways)
+        self._in_force = None
         reached = self._reached.setdefault(origin, {})
         if kept:
             self._ways[origin, to] = kept
@@ -64,6 +66,14 @@ class RouteTable:
         for (origin, to), ways in tuple(self._ways.items()):
             if self._allows(origin, to):
                 yield Route(origin, to, tuple(ways))
+
+    @property
+    def in_force(self) -> tuple[Route, ...]:
+        """All of these, the same object each time until one of them changes: who looks often need not compare them."""
+        roles = None if self._topology is None else tuple(self._roles.items())
+        if self._in_force is None or self._in_force[0] != roles:
+            self._in_force = roles, tuple(self)
+        return self._in_force[1]
 
     def reached_from(self, origin: str) -> dict[str, tuple[Via, ...]]:
         """Everybody `origin` has a route to that topology does not forbid, in the order of the routes."""

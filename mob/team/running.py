@@ -167,7 +167,7 @@ class Mob:
     @property
     def routes(self) -> tuple[Route, ...]:
         """Who may reach whom in which ways now: the team file's routes with what was wired and unwired since."""
-        return tuple(self._past.routes)
+        return self._past.routes.in_force
 
     @property
     def usage(self) -> Usage:

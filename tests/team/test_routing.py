@@ -88,3 +88,28 @@ def test_the_last_word_on_each_way_and_the_last_matching_rule_decide(routes, row
                 else:
                     with pytest.raises(RouteRefused):
                         table.check(origin, to, via)
+
+
+@settings(deadline=None)
+@given(
+    changes=st.lists(
+        st.builds(Wired, st.none(), pairs, pairs, some_vias, st.booleans())
+        | st.tuples(st.sampled_from([*MEMBERS, "dan"]), st.sampled_from(["lead", "clerk"])),
+        max_size=8,
+    ),
+    topology=st.none() | st.builds(Topology, st.sampled_from(["strict", "advisory"]), st.lists(rules).map(tuple)),
+)
+def test_the_routes_in_force_are_the_same_object_until_one_of_them_changes(changes, topology):
+    roles = dict(ROLES)
+    table = RouteTable(definition([Route("ann", "bob", VIAS)], topology), roles)
+    before = table.in_force
+    for change in changes:
+        if isinstance(change, Wired):
+            table.apply(change)
+        else:
+            roles[change[0]] = change[1]
+        assert table.in_force == tuple(table)
+        assert table.in_force is table.in_force
+        if topology is None and not isinstance(change, Wired):
+            assert table.in_force is before
+        before = table.in_force

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from mob.definition.model import Route
 from mob.errors import MemberNotRunning
 from mob.history.codec import as_json
 from mob.history.fold import History
@@ -24,8 +26,17 @@ def described(hosted: HostedMob, mob: Mob) -> JSON:
 
 def mob_facts(mob: Mob) -> JSON:
     """What changes about the mob as a whole: `state floor usage routes`."""
-    routes = [{"from": route.origin, "to": route.to, "via": list(route.via)} for route in mob.routes]
-    return {"state": mob.state, "floor": mob.floor, "usage": usage_json(mob.usage), "routes": routes}
+    return {**mob_state(mob), "routes": routes_json(mob.routes)}
+
+
+def mob_state(mob: Mob) -> JSON:
+    """The same without its routes."""
+    return {"state": mob.state, "floor": mob.floor, "usage": usage_json(mob.usage)}
+
+
+def routes_json(routes: Iterable[Route]) -> list[JSON]:
+    """Routes, each as `from to via`."""
+    return [{"from": route.origin, "to": route.to, "via": list(route.via)} for route in routes]
 
 
 def member_facts(hosted: HostedMob, handle: MemberHandle) -> JSON:

@@ -23,12 +23,13 @@ from typing import Any, Final
 
 import trio
 
+from mob.definition.model import Route
 from mob.history.fold import History
 from mob.history.items import ToolCall, ToolResult, Turn, UserMessage
 from mob.protocol.shapes import event_json, turn_json
 from mob.server.hosted import HostedMob
 from mob.server.rpc.client import RpcClient
-from mob.server.rpc.team_facts import fold_of_member, member_facts, mob_facts
+from mob.server.rpc.team_facts import fold_of_member, member_facts, mob_state, routes_json
 from mob.sessions.events import AgentWriting, RunEvent
 from mob.team.events import StreamLagged
 from mob.team.running import Mob
@@ -43,8 +44,10 @@ _LATE_S = 60.0
 class Feed:
     """One stream of one client. `run` is its whole life."""
 
-    def __init__(self, client: RpcClient, hosted: HostedMob, stream: str, *, after: int, state: bool) -> None:
-        self.scope = trio.CancelScope()
+    def __init__(
+        self, client: RpcClient, hosted: HostedMob, stream: str, scope: trio.CancelScope, *, after: int, state: bool
+    ) -> None:
+        self._scope = scope
         self.hosted = hosted
         self._client = client
         self._mob: Mob = hosted.mob
@@ -53,6 +56,7 @@ class Feed:
         self._state = state
         self._order = trio.StrictFIFOLock()
         self._mob_facts: JSON = {}
+        self._routes: tuple[Route, ...] | None = None
         self._members: dict[str, JSON] = {}
         self._turns: dict[str, list[Turn]] = {}
         self._read: dict[str, tuple[History, int]] = {}
@@ -60,8 +64,8 @@ class Feed:
         self._opened = trio.Event()
 
     async def run(self) -> None:
-        """Tell what there is, then what happens, until the mob has stopped or `scope` is cancelled."""
-        with self.scope:
+        """Tell what there is, then what happens, until the mob has stopped or its `scope` is cancelled."""
+        with self._scope:
             async with trio.open_nursery() as nursery:
                 if self._state:
                     nursery.start_soon(self._watch_open_turns)
@@ -106,9 +110,10 @@ class Feed:
     def _differences(self, identities: Iterable[str]) -> Iterator[JSON]:
         """What was not told yet of the mob and of these members, in parts that are not too large."""
         part: JSON = {}
-        facts = mob_facts(self._mob)
-        if facts != self._mob_facts:
-            self._mob_facts = part["mob"] = facts
+        facts, routes = mob_state(self._mob), self._mob.routes
+        if facts != self._mob_facts or routes is not self._routes:
+            self._mob_facts, self._routes = facts, routes
+            part["mob"] = {**facts, "routes": routes_json(routes)}
         handles = self._mob.members
         members = {identity: handles[identity] for identity in identities if identity in handles}
         for identity, handle in members.items():

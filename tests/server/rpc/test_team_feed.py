@@ -108,3 +108,17 @@ async def test_telling_costs_the_same_at_any_length(autojump_clock):
             happen()
             costs.append((nothing, lines_of(tell)))
         assert costs[0] == costs[1]
+
+
+async def test_telling_costs_the_same_with_many_routes(autojump_clock):
+    async with open_crew() as (realm, peer):
+        await spawn(peer, "ann")
+        hosted = realm.mob("crew")
+        feed, costs = feed_of(hosted), []
+        for wired in (1, 500):
+            for number in range(wired):
+                hosted.mob._past.routes.restore("ann", f"peer {number}", ["ask"])
+            (part,) = feed._differences(["ann"])
+            assert len(part["mob"]["routes"]) == wired
+            costs.append(lines_of(lambda: list(feed._differences(["ann"]))))
+        assert costs[0] == costs[1]
