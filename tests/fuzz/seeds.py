@@ -225,7 +225,7 @@ REQUESTS: list[tuple[str, JSON]] = [
     ("team/history", {**_TEAM, "member": "ann", "generation": 1, "start": 0, "limit": 5}),
     ("team/events", {**_TEAM, "after": 0, "limit": 5}),
     ("team/events_open", {**_TEAM, "after": 0, "state": True}),
-    ("team/events_close", {"stream": "team-1"}),
+    ("team/events_close", {"stream": "stream-1"}),
     ("team/ask", {**_TEAM, "member": "ann", "text": "When?", "timeout": 5.5, "call": "c1", "images": []}),
     ("team/cancel", {"call": "c1"}),
     ("team/tell", {**_TEAM, "member": "ann", "text": "Hello.", "images": [{"mime": "image/png", "data": PNG}]}),

@@ -101,7 +101,7 @@ class LiveChannels:
             held = await self._realm.channels.open(ref, options, ends_by_silence_ms=silence)
         except ProviderError as error:
             raise OpenFailed(error.message, of=error) from error
-        _opened_by(client)[held.channel_id] = held
+        channels_of(client).keep(held, spare_attached=True)
         return self._opened(held, url)
 
     def _transport(self, params: Params) -> str:
@@ -277,19 +277,32 @@ def _picture(chunk: Params) -> Image:
     return Image(chunk.text("mime", most=100), data)
 
 
-def _opened_by(client: RpcClient) -> dict[str, HeldChannel]:
-    """The channels that this client opened; those that nobody else uses end when it goes."""
-    opened = client.state.get(_ROOM)
-    if not isinstance(opened, dict):
-        opened = client.state[_ROOM] = {}
-        client.at_end(lambda: _close_unused(opened))
-    for channel_id in [channel_id for channel_id, held in opened.items() if held.status == "closed"]:
-        del opened[channel_id]
-    return opened
+class ChannelsOfClient:
+    """The live channels that one client opened, and that end when it goes. See `channels_of`."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self._opened: dict[HeldChannel, bool] = {}
+        client.at_end(self._close)
+
+    def __contains__(self, held: HeldChannel) -> bool:
+        return held in self._opened
+
+    def keep(self, held: HeldChannel, *, spare_attached: bool) -> None:
+        """End this one with the client; `spare_attached`: not while a live socket uses it, which then ends it."""
+        for channel in [channel for channel in self._opened if channel.status == "closed"]:
+            del self._opened[channel]
+        self._opened[held] = spare_attached
+
+    async def _close(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for held, spare_attached in self._opened.items():
+                if held.status != "closed" and not (spare_attached and held.statistics().attached):
+                    nursery.start_soon(held.close, "client_disconnected")
 
 
-async def _close_unused(opened: dict[str, HeldChannel]) -> None:
-    async with trio.open_nursery() as nursery:
-        for held in opened.values():
-            if held.status != "closed" and not held.statistics().attached:
-                nursery.start_soon(held.close, "client_disconnected")
+def channels_of(client: RpcClient) -> ChannelsOfClient:
+    """Those of this client, the same object each time."""
+    channels = client.state.get(_ROOM)
+    if not isinstance(channels, ChannelsOfClient):
+        channels = client.state[_ROOM] = ChannelsOfClient(client)
+    return channels

@@ -68,12 +68,23 @@ class Streams:
 
     async def open(self, ended: str, about: JSON, follow: Follow) -> str:
         """A new stream: `follow` runs in the client's nursery, and its end is told as `ended`. DoorFull."""
+        scope = trio.CancelScope()
+        stream_id = self.enter(scope)
+        await self._client.nursery.start(self._run, stream_id, scope, ended, about, follow)
+        return stream_id
+
+    def enter(self, scope: trio.CancelScope) -> str:
+        """The id of a new stream that the caller runs in this scope, and ends with `leave`. DoorFull."""
         most = self._client.limits.max_streams
         if len(self._scopes) >= most:
             raise DoorFull(f"a client has at most {most} streams open; close one of them")
         stream_id = f"stream-{next(_numbers)}"
-        await self._client.nursery.start(self._run, stream_id, ended, about, follow)
+        self._scopes[stream_id] = scope
         return stream_id
+
+    def leave(self, stream_id: str) -> None:
+        """It has ended; again does nothing."""
+        self._scopes.pop(stream_id, None)
 
     def close(self, stream_id: str) -> bool:
         """End it, silently: nothing is told of it any more. False when there is none."""
@@ -89,22 +100,22 @@ class Streams:
     async def _run(
         self,
         stream_id: str,
+        scope: trio.CancelScope,
         ended: str,
         about: JSON,
         follow: Follow,
         *,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        with trio.CancelScope() as scope:
-            self._scopes[stream_id] = scope
+        with scope:
             try:
                 task_status.started()
                 await follow(stream_id)
-                self._scopes.pop(stream_id, None)
+                self.leave(stream_id)
                 end = {"stream_id": stream_id, **about, "ended": True, "outcome": "remote_end"}
                 await self._client.notify_soon(ended, end)
             finally:
-                self._scopes.pop(stream_id, None)
+                self.leave(stream_id)
 
 
 def streams_of(client: RpcClient) -> Streams:

@@ -31,13 +31,13 @@ from mob.errors import DoorFull, MobUnknown, RequestInvalid
 from mob.history import codec
 from mob.history.items import Turn
 from mob.protocol.shapes import event_json, turn_json
-from mob.server.channels import HeldChannel
 from mob.server.hosted import HostedMob
 from mob.server.realm import Realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.errors import Cancelled
 from mob.server.rpc.params import Params
+from mob.server.rpc.streams import streams_of
 from mob.server.rpc.team_facts import described, history_of_member, member_facts, mob_facts
 from mob.server.rpc.team_feed import Feed
 from mob.team.handles import MemberHandle
@@ -55,17 +55,12 @@ _VIAS: tuple[Via, ...] = ("ask", "tell", "hand_off")
 
 @define(eq=False, slots=True)
 class TeamRoom:
-    """What these methods keep for one client: its feeds by their stream's id, its calls that may be given up, the live
-    channels that it opened, and the tools that it lends.
-    """
+    """What these methods keep for one client: feeds by stream, calls that may be given up, the tools that it lends."""
 
     feeds: dict[str, Feed] = field(factory=dict)
     calls: dict[str, trio.CancelScope] = field(factory=dict)
-    channels: set[HeldChannel] = field(factory=set)
-    closing: bool = False
     loans: dict[str, Any] = field(factory=dict)
     runs: int = 0
-    opened: int = 0
 
 
 def room_of(client: RpcClient) -> TeamRoom:
@@ -178,23 +173,18 @@ class _Team:
 
     async def events_open(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        room, most = room_of(client), self._realm.limits.max_streams
-        if len(room.feeds) >= most:
-            raise DoorFull(f"this client has {most} streams open; close one first")
         last = hosted.mob.statistics().events.published
         after = params.maybe_whole("after")
-        room.opened += 1
-        stream = f"team-{room.opened}"
         begins = last if after is None else after
-        room.feeds[stream] = feed = Feed(client, hosted, stream, after=begins, state=params.flag("state"))
-        client.nursery.start_soon(_run_feed, room, stream, feed)
+        state, scope = params.flag("state"), trio.CancelScope()
+        stream = streams_of(client).enter(scope)
+        feed = room_of(client).feeds[stream] = Feed(client, hosted, stream, scope, after=begins, state=state)
+        client.nursery.start_soon(_run_feed, client, stream, feed)
         return {"stream": stream, "after": begins, **described(hosted, hosted.mob)}
 
     async def events_close(self, client: RpcClient, params: Params) -> JSON:
-        feed = room_of(client).feeds.get(params.text("stream", most=200))
-        if feed is not None:
-            feed.scope.cancel()
-        return {"closed": feed is not None}
+        stream = params.text("stream", most=200)
+        return {"closed": stream in room_of(client).feeds and streams_of(client).close(stream)}
 
     # -- talking ---------------------------------------------------------------------------------------------------
 
@@ -287,11 +277,12 @@ class _Team:
         return asdict(hosted_of(self._realm, params).mob.statistics())
 
 
-async def _run_feed(room: TeamRoom, stream: str, feed: Feed) -> None:
+async def _run_feed(client: RpcClient, stream: str, feed: Feed) -> None:
     try:
         await feed.run()
     finally:
-        del room.feeds[stream]
+        streams_of(client).leave(stream)
+        del room_of(client).feeds[stream]
 
 
 async def _cancellable(client: RpcClient, params: Params, work: Callable[[], Awaitable[_T]]) -> _T:

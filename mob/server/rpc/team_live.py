@@ -15,13 +15,12 @@ from typing import Any
 from mob.errors import ChannelUnknown
 from mob.history.codec import as_json
 from mob.live.ports import ChannelOptions
-from mob.server.channels import HeldChannel
 from mob.server.realm import Realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
-from mob.server.rpc.live import LiveDoor
+from mob.server.rpc.live import LiveDoor, channels_of
 from mob.server.rpc.params import Params
-from mob.server.rpc.team import handle_of, hosted_of, read, room_of
+from mob.server.rpc.team import handle_of, hosted_of, read
 
 JSON = dict[str, Any]
 
@@ -40,7 +39,7 @@ def team_live_methods(realm: Realm, door: LiveDoor) -> dict[str, Serve]:
         _ = handle.state  # StaleGeneration
         held = await realm.channels.open(realm.session_of(hosted, handle.identity), options)
         try:
-            _keep(client, held)
+            channels_of(client).keep(held, spare_attached=False)
             live = held.live
             return {
                 "channel": held.channel_id,
@@ -58,24 +57,9 @@ def team_live_methods(realm: Realm, door: LiveDoor) -> dict[str, Serve]:
 
     async def live_close(client: RpcClient, params: Params) -> JSON:
         held = realm.channels.get(params.text("channel", most=200))
-        if held not in room_of(client).channels:
+        if held not in channels_of(client):
             raise ChannelUnknown(f"this client did not open {held.channel_id}")
         await held.close(params.maybe_text("reason", most=200) or "client_closed")
         return {"reason": held.reason}
 
     return {"team/live_open": live_open, "team/live_close": live_close}
-
-
-def _keep(client: RpcClient, held: HeldChannel) -> None:
-    """End it when its client goes."""
-    room = room_of(client)
-    room.channels = {channel for channel in room.channels if channel.status != "closed"} | {held}
-    if room.closing:
-        return
-    room.closing = True
-
-    async def close_all() -> None:
-        for channel in room.channels:
-            await channel.close("client_disconnected")
-
-    client.at_end(close_all)

@@ -6,6 +6,7 @@ import itertools
 import sys
 from types import SimpleNamespace
 
+import trio
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings, strategies as st
 from mob_peer import open_crew, spawn
@@ -20,7 +21,7 @@ from mob.server.rpc.team_feed import Feed
 
 def feed_of(hosted=None):
     client = SimpleNamespace(limits=DoorLimits())
-    return Feed(client, hosted or SimpleNamespace(mob=None), "s", after=0, state=True)
+    return Feed(client, hosted or SimpleNamespace(mob=None), "s", trio.CancelScope(), after=0, state=True)
 
 
 def spoken(number):

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 import trio
+from mob_peer import CREW
 from rpc_peer import HOST, WEATHER, RpcFailed, check_events, check_history, join, open_server, payloads
 
 from mob.server.limits import DoorLimits
@@ -163,3 +164,34 @@ async def test_nothing_is_told_of_a_stream_that_was_closed(autojump_clock):
         await peer("turn/start", session_id=session_id, prompt="Hello", session_events=False)
         assert peer.told == []
         await peer("session/stream_open", session_id=session_id)
+
+
+async def test_a_client_has_so_many_streams_of_all_kinds_together(autojump_clock):
+    limits = DoorLimits(max_streams=2)
+    async with open_server(limits=limits) as (realm, methods), join(realm, methods) as peer:
+        session_id = (await peer("session/create", **WRITES, prompt="Hello"))["session_id"]
+        await peer("mob/create", definition=CREW)
+        await peer("session/stream_open", session_id=session_id)
+        feed = (await peer("team/events_open", mob="crew", state=True))["stream"]
+        for method, more in [
+            ("session/stream_open", {"session_id": session_id}),
+            ("mob/stream_open", {"mob_id": "crew"}),
+            ("team/events_open", {"mob": "crew"}),
+        ]:
+            with pytest.raises(RpcFailed, match="at most 2 streams"):
+                await peer(method, **more)
+        assert await peer("team/events_close", stream=feed) == {"closed": True}
+        assert await peer("team/events_close", stream=feed) == {"closed": False}
+        await peer("mob/stream_open", mob_id="crew")
+
+
+async def test_law_24_a_members_channel_ends_with_the_client_that_opened_it(autojump_clock):
+    async with open_server() as (realm, methods):
+        async with join(realm, methods) as peer, join(realm, methods) as other:
+            await peer("mob/create", definition={"id": "talk", "profiles": {"host": {"model": "gpt-realtime-2"}}})
+            await peer("mob/spawn", mob_id="talk", profile="host", agent_identity="ann")
+            opened = await peer("team/live_open", mob="talk", member="ann")
+            with pytest.raises(RpcFailed, match="did not open"):
+                await other("team/live_close", channel=opened["channel"])
+        held = realm.channels.get(opened["channel"])
+        assert (held.status, held.reason) == ("closed", "client_disconnected")
