@@ -20,7 +20,7 @@ class DoorLimits:
     begun, and no answer put in line, while as many bytes as may be are there: so there can be those of one more. Live
     channels and their sockets: how many, bytes of a frame, what is kept for a slow client or one that comes back, how
     long a lost one may stay away, and what may be said: pictures of a session, text, turns that wait. Tokens: how
-    many, and how long each lasts.
+    many, and how long each lasts. `max_past_histories`: how many histories of sessions that do not run are kept read.
     """
 
     max_connections: int = 256
@@ -48,6 +48,7 @@ class DoorLimits:
     max_members: int = 256
     max_streams: int = 64
     max_page: int = 1000
+    max_past_histories: int = 16
 
     max_sockets: int = 32
     max_frame_bytes: int = 2 * MIB

@@ -23,8 +23,7 @@ from attrs import frozen
 from mob._compose import open_mob
 from mob.clock import wall_clock
 from mob.definition.model import MobDefinition
-from mob.errors import DoorFull, MobError, MobExists, MobUnknown, RunUnknown, SessionUnknown
-from mob.history.fold import History
+from mob.errors import DoorFull, MemberUnknown, MobError, MobExists, MobUnknown, RunUnknown, SessionUnknown
 from mob.history.items import Turn
 from mob.ids import Ids
 from mob.rehearsal.faults import Fault
@@ -33,6 +32,7 @@ from mob.server.config import RealmConfig
 from mob.server.documents import definition_of
 from mob.server.hosted import HostedMob
 from mob.server.limits import DoorLimits
+from mob.server.past import PastHistories
 from mob.server.records import MobRecord, RealmFiles
 from mob.server.standalone import AGENT, spec_of
 from mob.server.tokens import TokenBook
@@ -95,6 +95,8 @@ class Realm:
         self._nursery = nursery
         self._ids = Ids()
         self._mobs: dict[str, HostedMob] = {}
+        self._past = PastHistories(store, most=limits.max_past_histories)
+        self._found: dict[str, SessionRef] = {}
 
     @property
     def config(self) -> RealmConfig:
@@ -180,6 +182,7 @@ class Realm:
             await hosted.end(reason)
             if self.mob_is_here(hosted):
                 del self._mobs[hosted.mob_id]
+                self._found.clear()
                 await self.files.forget(hosted.mob_id)
 
     async def keep(self, hosted: HostedMob, **kept: dict[str, Any] | None) -> None:
@@ -215,8 +218,11 @@ class Realm:
 
     def session(self, session_id: str) -> SessionRef:
         """The session of this id. SessionUnknown."""
-        for ref in self.sessions():
-            if ref.session_id == session_id:
+        for again in (False, True):
+            if again:  # it has come since, or its mob began anew
+                self._found = {ref.session_id: ref for ref in self.sessions()}
+            ref = self._found.get(session_id)
+            if ref is not None and _is_there(ref):
                 return ref
         raise SessionUnknown(f"this server has no session {session_id!r}; session/list names those it has")
 
@@ -246,10 +252,7 @@ class Realm:
             return ref.member.history()
         if not ref.hosted.began:
             return ()
-        history = History(ref.identity)
-        async for stored in self.store.read_run(ref.hosted.run_id, member=ref.identity):
-            history.apply(stored)
-        return tuple(history.turns)
+        return tuple((await self._past.fold(ref.hosted.run_id, ref.identity)).turns)
 
     # -- its parts -------------------------------------------------------------------------------------------------
 
@@ -300,6 +303,20 @@ class Realm:
     async def _is_in_store(self, hosted: HostedMob) -> bool:
         """Whether an earlier start that failed has left a beginning of this run: then that is gone on with."""
         return hosted.tried and any(run.run_id == hosted.run_id for run in await self.store.runs())
+
+
+def _is_there(ref: SessionRef) -> bool:
+    """Whether this is still the session of a member that its mob has; whether the mob is here is not looked at."""
+    hosted, identity = ref.hosted, ref.identity
+    if hosted.session_id(identity) != ref.session_id:
+        return False
+    if not hosted.running:
+        return identity in hosted.definition.members
+    try:
+        hosted.member(identity)
+    except MemberUnknown:
+        return False
+    return True
 
 
 def members_of(hosted: HostedMob) -> Sequence[str]:
