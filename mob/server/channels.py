@@ -33,6 +33,7 @@ from mob.server.channel_inputs import PictureBook, check_format, check_text
 from mob.server.hosted import HostedMob
 from mob.server.limits import DoorLimits
 from mob.server.ring import Cursor, EventRing, Gap, Numbered, RingLimits, RingStatistics
+from mob.server.rooms import Room
 from mob.server.tokens import Purpose, TokenBook
 from mob.team.handles import MemberHandle
 from mob.values import Continuity, Image, Modality
@@ -45,7 +46,7 @@ _EVENT_BYTES = 128
 """About what an event takes beside its text."""
 _TRACKS = 64
 """Of how many items of speech the length is remembered."""
-_PICTURES = "pictures"
+_PICTURES: Room[PictureBook] = Room("pictures")
 
 
 class Session(Protocol):
@@ -121,8 +122,7 @@ class HeldChannel:
         self._following = 0
         self._tracks: dict[str, int] = {}
         self._shown: dict[str, str] = {}
-        pictures = ref.hosted.kept.setdefault(_PICTURES, {})
-        self._pictures: PictureBook = pictures.setdefault(ref.identity, PictureBook(limits))
+        self._pictures = ref.hosted.rooms.enter(_PICTURES, lambda: PictureBook(limits), of=ref.identity)
 
     # -- what it is ------------------------------------------------------------------------------------------------
 

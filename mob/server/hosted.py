@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Literal
 
 import trio
 from attrs import define, field
@@ -26,6 +26,7 @@ from attrs import define, field
 from mob.definition.model import MobDefinition
 from mob.errors import MemberNotRunning, MobError, MobUnknown, SessionIdle
 from mob.ids import session_id_of
+from mob.server.rooms import Rooms
 from mob.team.handles import MemberHandle
 from mob.team.running import Mob
 
@@ -51,8 +52,8 @@ class HostedMob:
     hidden: bool = False
     document: Mapping[str, object] | None = None
     labels: Mapping[str, str] = field(factory=dict)
-    kept: dict[str, Any] = field(factory=dict)
-    """What doors keep about this mob while the server runs, by their own name."""
+    rooms: Rooms = field(factory=Rooms)
+    """What doors keep about this mob and, by their identities, about its members."""
     began: bool = False
     """Whether its run is in the store already, so that starting it goes on with it."""
     tried: bool = False
@@ -92,7 +93,7 @@ class HostedMob:
             raise MobUnknown(f"the mob {self.mob_id} was destroyed")
         self.run_id, self.began, self.tried, self.reason = run_id, False, False, ""
         self.state = "stopped"
-        self.kept.clear()
+        self.rooms.clear()
 
     def respecify(self, definition: MobDefinition, document: Mapping[str, object]) -> None:
         """Be made from this from its next start on."""
@@ -120,6 +121,12 @@ class HostedMob:
                 self._leave, self._gone = trio.Event(), trio.Event()
                 await self._nursery.start(self._run)
             return self.mob
+
+    async def retire(self, identity: str) -> None:
+        """As `Mob.retire`, and nothing is left of what doors kept about the member. Done though the caller goes."""
+        with trio.CancelScope(shield=True):
+            await self.mob.retire(identity)
+            self.rooms.leave(identity)
 
     async def wait_running(self) -> Mob:
         """The running mob, as soon as there is one. MobUnknown when it has ended for good."""

@@ -34,6 +34,7 @@ from mob.protocol.jsonrpc import (
     write_message,
 )
 from mob.server.limits import DoorLimits
+from mob.server.rooms import Rooms
 from mob.server.rpc.dispatch import Methods
 
 _log = logging.getLogger(__name__)
@@ -91,8 +92,8 @@ class RpcClient:
     def __init__(self, link: Link, methods: Methods, limits: DoorLimits) -> None:
         self.nursery: trio.Nursery
         self.limits = limits
-        self.state: dict[str, Any] = {}
-        """What rooms of this door keep for this client, by their own name."""
+        self.rooms = Rooms()
+        """What is kept for this client."""
         self._link = link
         self._methods = methods
         self._under_way = 0

@@ -27,6 +27,7 @@ from mob.protocol.refusals import refusal_code
 from mob.server.channel_inputs import InputRefused
 from mob.server.channels import HeldChannel
 from mob.server.realm import Realm, SessionRef
+from mob.server.rooms import Room
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import decoded
 from mob.server.rpc.dispatch import Serve
@@ -43,7 +44,6 @@ _PATH: Final = "/live/ws"
 _FORMAT: Final = "pcm_24k_mono"
 _SILENCE_MS: Final = 500
 _SILENCE_MARGIN_MS: Final = 200
-_ROOM: Final = "live channels"
 _CHUNK_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -300,9 +300,9 @@ class ChannelsOfClient:
                     nursery.start_soon(held.close, "client_disconnected")
 
 
+_ROOM: Final[Room[ChannelsOfClient]] = Room("live channels")
+
+
 def channels_of(client: RpcClient) -> ChannelsOfClient:
     """Those of this client, the same object each time."""
-    channels = client.state.get(_ROOM)
-    if not isinstance(channels, ChannelsOfClient):
-        channels = client.state[_ROOM] = ChannelsOfClient(client)
-    return channels
+    return client.rooms.enter(_ROOM, lambda: ChannelsOfClient(client))

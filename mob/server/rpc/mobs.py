@@ -26,8 +26,9 @@ from mob.server.realm import Realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.live import LiveDoor
-from mob.server.rpc.mobs_door import MobDoor
+from mob.server.rpc.mobs_door import FACTS, MobDoor
 from mob.server.rpc.mobs_events import event_methods
+from mob.server.rpc.mobs_facts import MobFacts
 from mob.server.rpc.mobs_live import member_live_methods
 from mob.server.rpc.mobs_members import member_methods
 from mob.server.rpc.mobs_roll import roll_of
@@ -171,7 +172,7 @@ class MobLife:
         with trio.CancelScope(shield=True):
             await hosted.stop("reset")
             hosted.begin_anew(Ids().new("run"))
-            self._door.forget(hosted)
+            hosted.rooms.enter(FACTS, MobFacts)  # new ones, rather than those in the realm's files
             await self._door.keep(hosted)
             await hosted.start()
 

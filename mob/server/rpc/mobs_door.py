@@ -12,6 +12,7 @@ from typing import Final
 from mob.errors import StaleGeneration
 from mob.server.hosted import HostedMob
 from mob.server.realm import Realm, SessionRef
+from mob.server.rooms import Room
 from mob.server.rpc.mobs_facts import MemberFacts, MobFacts, Remembered
 from mob.server.rpc.mobs_shapes import JSON
 from mob.server.rpc.params import Params
@@ -20,7 +21,8 @@ from mob.team.handles import MemberHandle
 _log = logging.getLogger(__name__)
 
 _DESTROYED: Final = 64
-_ROOM: Final = "rpc mobs"
+_KEPT: Final = "rpc mobs"
+FACTS: Final[Room[MobFacts]] = Room("mobs")
 
 
 class MobDoor:
@@ -56,14 +58,11 @@ class MobDoor:
 
     def facts(self, hosted: HostedMob) -> MobFacts:
         """What this door keeps about the mob, the same for all clients; begun from what an earlier server kept."""
-        facts = hosted.kept.get(_ROOM)
-        if not isinstance(facts, MobFacts):
-            facts = hosted.kept[_ROOM] = self._kept(hosted)
-        return facts
+        return hosted.rooms.enter(FACTS, lambda: self._kept(hosted))
 
     def _kept(self, hosted: HostedMob) -> MobFacts:
         try:
-            return MobFacts.read(self.realm.kept_of(hosted).get(_ROOM, {}))
+            return MobFacts.read(self.realm.kept_of(hosted).get(_KEPT, {}))
         except ValueError as error:
             _log.error(
                 "what was kept of the mob %s is damaged, and left out: its members have no labels, and it counts as "
@@ -73,14 +72,10 @@ class MobDoor:
             )
             return MobFacts()
 
-    def forget(self, hosted: HostedMob) -> None:
-        """Begin with nothing about the mob, since it begins anew."""
-        hosted.kept[_ROOM] = MobFacts()
-
     async def keep(self, hosted: HostedMob) -> None:
         """Let the next server of this realm find the mob again, with these facts. StoreError."""
         if self.realm.mob_is_here(hosted):
-            await self.realm.keep(hosted, **{_ROOM: self.facts(hosted).as_json()})
+            await self.realm.keep(hosted, **{_KEPT: self.facts(hosted).as_json()})
 
     def member_facts(self, hosted: HostedMob, identity: str) -> MemberFacts:
         """What this door keeps about a member."""

@@ -115,7 +115,7 @@ class Members:
     async def retire(self, _client: RpcClient, params: Params) -> JSON:
         """Let it finish and go; its history stays. MemberUnknown, MemberNotRunning, StaleGeneration."""
         hosted, handle = await self._door.member(params)
-        await _carried(lambda: hosted.mob.retire(handle.identity))
+        await hosted.retire(handle.identity)
         self._door.facts(hosted).members.pop(handle.identity, None)
         await self._door.keep(hosted)
         return {"mob_id": hosted.mob_id, "agent_identity": handle.identity, "retired": True}
@@ -163,7 +163,7 @@ class Members:
         try:
             await tools_of(client).offer(self._door.realm.session_of(hosted, identity))
         except UsageError:
-            await _carried(lambda: hosted.mob.retire(identity))
+            await hosted.retire(identity)
             raise
 
     def _kick_off(self, hosted: HostedMob, handle: MemberHandle, first: Content) -> None:

@@ -22,6 +22,7 @@ from mob.definition.model import ModelCapabilities, Profile
 from mob.errors import CapabilityUnavailable, DuplicateRequest, MemberError, RequestInvalid
 from mob.history.items import Turn
 from mob.server.realm import Realm, SessionRef
+from mob.server.rooms import Room
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import Content
 from mob.server.rpc.dispatch import Serve
@@ -47,7 +48,6 @@ JSON = dict[str, Any]
 _PAGE: Final = 100
 _KEYS: Final = 256
 _STAGED: Final = "staged"
-_INJECTED: Final = "rpc injected"
 
 
 def session_methods(realm: Realm) -> dict[str, Serve]:
@@ -71,6 +71,9 @@ class _Injected:
 
     keys: Remembered[bytes] = field(factory=lambda: Remembered(_KEYS))
     lock: trio.Lock = field(factory=trio.Lock)
+
+
+INJECTED: Final[Room[_Injected]] = Room("what was injected")
 
 
 class SessionDoor:
@@ -237,7 +240,7 @@ class SessionDoor:
         text = given.text("text")
         source, key = params.maybe_text("source", most=200), params.maybe_text("idempotency_key", most=200)
         told = f"[{source}] {text}" if source else text
-        injected: _Injected = ref.hosted.kept.setdefault(f"{_INJECTED} {ref.identity}", _Injected())
+        injected = ref.hosted.rooms.enter(INJECTED, _Injected, of=ref.identity)
         async with injected.lock:
             before = injected.keys.get(key) if key else None
             digest = Content(told).digest()

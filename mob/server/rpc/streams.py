@@ -19,6 +19,7 @@ import trio
 from mob.errors import DoorFull, MobUnknown
 from mob.server.hosted import HostedMob
 from mob.server.realm import Realm, SessionRef
+from mob.server.rooms import Room
 from mob.server.rpc.agent_events import Narrator
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
@@ -29,8 +30,6 @@ from mob.sessions.events import RunEvent
 
 JSON = dict[str, Any]
 
-_ROOM: Final = "streams"
-"""Where a client's streams are kept: those of all rooms together, since their ids and their number are shared."""
 _numbers = itertools.count(1)
 
 
@@ -118,12 +117,13 @@ class Streams:
                 self.leave(stream_id)
 
 
+_ROOM: Final[Room[Streams]] = Room("streams")
+"""Where a client's streams are kept: those of all methods together, since their ids and their number are shared."""
+
+
 def streams_of(client: RpcClient) -> Streams:
     """The streams of this client, the same object each time."""
-    streams = client.state.get(_ROOM)
-    if not isinstance(streams, Streams):
-        streams = client.state[_ROOM] = Streams(client)
-    return streams
+    return client.rooms.enter(_ROOM, lambda: Streams(client))
 
 
 async def follow_runs(hosted: HostedMob, begin: Callable[[], Tell]) -> None:

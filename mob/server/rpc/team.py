@@ -33,6 +33,7 @@ from mob.history.items import Turn
 from mob.protocol.shapes import event_json, turn_json
 from mob.server.hosted import HostedMob
 from mob.server.realm import Realm
+from mob.server.rooms import Room
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.errors import Cancelled
@@ -47,7 +48,6 @@ from mob.values import Image, Via
 JSON = dict[str, Any]
 _T = TypeVar("_T")
 
-_ROOM = "team"
 _PAGE = 200
 _PAGE_BYTES = 1024 * 1024
 _VIAS: tuple[Via, ...] = ("ask", "tell", "hand_off")
@@ -63,10 +63,12 @@ class TeamRoom:
     runs: int = 0
 
 
+_ROOM: Room[TeamRoom] = Room("team")
+
+
 def room_of(client: RpcClient) -> TeamRoom:
     """The client's room, made when it first comes."""
-    room: TeamRoom = client.state.setdefault(_ROOM, TeamRoom())
-    return room
+    return client.rooms.enter(_ROOM, TeamRoom)
 
 
 def hosted_of(realm: Realm, params: Params) -> HostedMob:
@@ -242,7 +244,7 @@ class _Team:
 
     async def retire(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        await hosted.mob.retire(given(params, "member"))
+        await hosted.retire(given(params, "member"))
         return {}
 
     async def respawn(self, client: RpcClient, params: Params) -> JSON:

@@ -22,6 +22,7 @@ from attrs import define, evolve, field
 from mob.errors import MemberError, MemberFailed, MobError, RequestInvalid
 from mob.server.lending import client_gone, lent
 from mob.server.realm import SessionRef
+from mob.server.rooms import Room
 from mob.server.rpc.client import ClientGone, RpcClient
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.params import Params
@@ -37,8 +38,6 @@ JSON = dict[str, Any]
 _log = logging.getLogger(__name__)
 
 _CALL_S: Final = 120.0
-_LENDER: Final = "rpc lender"
-_ROOM: Final = "tools"
 _ENDS: Final = ("restarting", "failed", "retired", "stopped")
 _MAX_SCHEMA_CHARS: Final = 64 * 1024
 
@@ -79,23 +78,28 @@ def read_schema(entry: Params, parameters: str) -> ToolSchema:
     return ToolSchema(name, described, {"type": "object"} if schema is None else dict(schema.values))
 
 
+_ROOM: Final[Room[ClientTools]] = Room("tools")
+
+
 def tools_of(client: RpcClient) -> ClientTools:
     """The tools of this client, the same object each time."""
-    tools = client.state.get(_ROOM)
-    if not isinstance(tools, ClientTools):
-        tools = client.state[_ROOM] = ClientTools(client)
-    return tools
+    return client.rooms.enter(_ROOM, lambda: ClientTools(client))
 
 
 @define(eq=False, slots=True)
 class _Loan:
-    """A session that has this client's tools. `scope` is left when they are to be lent anew."""
+    """A session that has this lender's tools. `scope` is left when they are to be lent anew."""
 
+    lender: ClientTools
     mob: Mob
     own: tuple[ToolSchema, ...]
     generation: int = 0
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     over: bool = False
+
+
+_LOANS: Final[Room[dict[str, _Loan]]] = Room("loans of clients' tools")
+"""Those of a mob, by its members."""
 
 
 class ClientTools:
@@ -123,18 +127,18 @@ class ClientTools:
 
     async def offer(self, ref: SessionRef) -> None:
         """Lend the tools to this running session, unless it has them, or has others'. UsageError: a name clashes."""
-        key = f"{_LENDER} {ref.identity}"
-        lender = ref.hosted.kept.get(key)
-        if lender is not None and lender is not self:
+        loans = ref.hosted.rooms.enter(_LOANS, dict)
+        current = loans.get(ref.identity)
+        if current is not None and current.lender is not self:
             return
         before = self._loans.get(ref.session_id)
         if before is not None and before.mob is ref.hosted.mob and not before.over:
             return
         if not self._schemas and ref.session_id not in self._own:
             return
-        ref.hosted.kept[key] = self
-        loan = self._loans[ref.session_id] = _Loan(ref.hosted.mob, self._own.get(ref.session_id, ()))
-        await self._client.nursery.start(self._lend, ref, loan, key)
+        loan = _Loan(self, ref.hosted.mob, self._own.get(ref.session_id, ()))
+        loans[ref.identity] = self._loans[ref.session_id] = loan
+        await self._client.nursery.start(self._lend, ref, loan, loans)
 
     def forget(self, ref: SessionRef) -> None:
         """The session has gone for good."""
@@ -142,7 +146,9 @@ class ClientTools:
 
     # -- a loan ----------------------------------------------------------------------------------------------------
 
-    async def _lend(self, ref: SessionRef, loan: _Loan, key: str, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _lend(
+        self, ref: SessionRef, loan: _Loan, loans: dict[str, _Loan], *, task_status: trio.TaskStatus[None]
+    ) -> None:
         """Lend until the session's mob stops. What keeps it from beginning is raised; later it is logged."""
         begun = False
 
@@ -170,8 +176,8 @@ class ClientTools:
             loan.over = True
             if self._loans.get(ref.session_id) is loan:
                 del self._loans[ref.session_id]
-            if ref.hosted.kept.get(key) is self:
-                del ref.hosted.kept[key]
+            if loans.get(ref.identity) is loan:
+                del loans[ref.identity]
 
     async def _lend_once(self, ref: SessionRef, loan: _Loan, events: Subscription, begin: Callable[[], None]) -> None:
         """Lend to the member's generation of now, until it is over. As MemberHandle.lend_tools."""

@@ -19,6 +19,9 @@ from mob.server.limits import DoorLimits
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import Content
 from mob.server.rpc.dispatch import Methods
+from mob.server.rpc.mobs_door import FACTS
+from mob.server.rpc.mobs_facts import MobFacts
+from mob.server.rpc.sessions import INJECTED
 from mob.values import Image
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -54,9 +57,9 @@ async def test_a_key_keeps_no_message(autojump_clock):
         ]
         await peer("mob/member_send", content=said, idempotency_key="k", **to)
         await peer("mob/append_system_context", text="y" * 100_000, idempotency_key="k", **to)
-        kept = realm.mob("crew").kept
-        deliveries = kept["rpc mobs"].member("ann").deliveries
-        injected = kept["rpc injected ann"].keys
+        rooms = realm.mob("crew").rooms
+        deliveries = rooms.enter(FACTS, MobFacts).member("ann").deliveries
+        injected = rooms.enter(INJECTED, dict, of="ann").keys
         assert (len(deliveries), len(injected)) == (1, 1)
         assert size_of(deliveries) < 8192
         assert size_of(injected) < 8192

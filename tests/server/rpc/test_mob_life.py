@@ -440,6 +440,21 @@ async def test_nothing_that_was_kept_of_a_member_outlives_a_reset(autojump_clock
         assert not realm.kept_of(realm.mob("crew"))["rpc mobs"].get("completed")
 
 
+@pytest.mark.parametrize("method", ["mob/retire", "team/retire"])
+async def test_no_key_of_a_member_outlives_its_retirement(autojump_clock, method):
+    async with open_crew() as (realm, peer):
+        told = {"mob_id": "crew", "agent_identity": "ann", "idempotency_key": "1"}
+        for text in ("We close at nine.", "We close at ten."):  # the same key for another text
+            await spawn(peer, "ann")
+            assert (await peer("mob/append_system_context", **told, text=text))["status"] == "applied"
+            await peer(method, mob_id="crew", agent_identity="ann", member="ann")
+        await spawn(peer, "ann")
+        assert [turn.items[0].text for turn in realm.mob("crew").member("ann").history()] == [
+            "We close at nine.",
+            "We close at ten.",
+        ]
+
+
 @pytest.mark.parametrize(
     "damaged",
     [
