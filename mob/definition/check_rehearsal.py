@@ -8,10 +8,17 @@ from mob.definition.patterns import PatternError, matcher
 from mob.definition.positions import Path
 from mob.definition.subject import Subject
 
+MAX_RULES = 256
+"""Of all profiles together: each has a pattern to be compiled, and is tried at every turn."""
+
 
 def check_rehearsal(subject: Subject) -> None:
     """Say which rules can never do what they say."""
     definition = subject.definition
+    if sum(map(len, definition.rehearsal.values())) > MAX_RULES:
+        message = f"A team has at most {MAX_RULES} rules for rehearsed models."
+        subject.report.error("too_many_rules", message, ("rehearsal",))
+        return
     for name, rules in definition.rehearsal.items():
         path: Path = ("rehearsal", name)
         if name not in definition.profiles:

@@ -76,6 +76,7 @@ SHAPE_CODES = {
 TEAM_CODES = {
     "empty_profiles": "there is no profile",
     "too_many_members": "there are more members than one team holds",
+    "too_many_rules": "there are more rules for rehearsed models than one team has",
     "unknown_profile": "a member is made from a profile that is not defined",
     "unknown_entry": "`mob.entry` names no member",
     "missing_orchestrator_profile": "`mob.orchestrator` names no profile",

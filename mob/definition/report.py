@@ -33,6 +33,8 @@ class Report:
     """What was found so far. Positions and near misses are worked out only in `findings`, for what is shown."""
 
     entries: list[_Entry] = field(factory=list)
+    _failed: set[Path] = field(factory=set)
+    """Every path that has an error at it or under it."""
 
     def error(self, code: str, message: str, path: Path, *, word: str | None = None, known: Iterable[str] = ()) -> None:
         """The file cannot be used. `word` is the name that is wrong, `known` what it might have been meant to be."""
@@ -44,11 +46,7 @@ class Report:
 
     def failed(self, *prefixes: Path) -> bool:
         """Whether there is an error at or under one of these paths; without any, whether there is one at all."""
-        under = prefixes or ((),)
-        return any(
-            entry.severity == "error" and any(entry.path[: len(prefix)] == prefix for prefix in under)
-            for entry in self.entries
-        )
+        return any(prefix in self._failed for prefix in prefixes or ((),))
 
     def findings(self, text: str | None) -> tuple[Finding, ...]:
         """All of it in the file's order, errors kept before warnings where there are too many to show.
@@ -71,6 +69,8 @@ class Report:
     ) -> None:
         if code not in CODES:
             raise AssertionError(f"{code} is not in the list of codes")
+        if severity == "error":
+            self._failed.update(path[:length] for length in range(len(path) + 1))
         shown = message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"
         self.entries.append(_Entry(severity, code, shown, path, word, tuple(known)))
 

@@ -67,6 +67,7 @@ CASES = [
         "too_many_members",
         SMALL + "[members] # !\n" + "".join(f'm{n} = {{ profile = "host" }}\n' for n in range(300)),
     ),
+    Case("too_many_rules", SMALL + '[[rehearsal.host]] # !\nsay = "x"\n' + '[[rehearsal.host]]\nsay = "x"\n' * 256),
     Case("unknown_profile", SMALL + '[members.ann]\nprofile = "hots" # !\n', nearest="host"),
     Case("unknown_entry", SMALL.replace('"small"\n', '"small"\nentry = "hosst" # !\n'), nearest="host"),
     Case("missing_orchestrator_profile", SMALL.replace('"small"\n', '"small"\norchestrator = "lead" # !\n')),

@@ -111,3 +111,13 @@ def test_law_26_finding_who_a_member_reaches_costs_what_it_reaches():
     assert len(table.reached_from("m0")) == 59
     few = calls_of(Target("one", lambda _: table.reached_from("m0"), raw=(b"x",)), b"x")
     assert few < 5 * 60
+
+
+@pytest.mark.timeout(20)
+def test_law_26_many_wrong_rules_end_soon():
+    """Each looked through all that had been found before it: 300 KB of wrong rules held the server for minutes."""
+    document = {"id": "x", "profiles": {"host": {"model": "gpt-5.6-terra"}}, "rehearsal": {"host": [{}] * 15_000}}
+    findings = definition_from_json(document)[1]
+    assert "too_many_rules" in {finding.code for finding in findings}
+    unknown = {"profiles": {"host": {"model": "gpt-5.6-terra", **{f"k{n}": 1 for n in range(20_000)}}}}
+    assert definition_from_json({"id": "x", **unknown, "rehearsal": {"host": [{}] * 200}})[0] is None
