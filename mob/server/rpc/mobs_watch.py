@@ -73,12 +73,13 @@ class Watch:
         view = await view_of(self._door.realm, hosted, params.text("agent_identity", most=200))
         check_generation(params, view.generation)
         profile = profile_of(self._ref(hosted, view)) if _runs(hosted, view) else hosted.definition.profiles[view.role]
+        turns = await self._turns(hosted, view)
         return {
-            **await self._snapshot(hosted, roll, view),
+            **await self._snapshot(hosted, roll, view, turns),
             "mob_id": hosted.mob_id,
             "member_ref": member_ref(hosted.mob_id, view.identity),
             "resolved_capabilities": resolved_capabilities(capabilities_for(profile, hosted.definition)),
-            "progress": _progress(hosted, view, await self._turns(hosted, view)),
+            "progress": _progress(hosted, view, turns),
             "state": view.state,
             "model": profile.model,
             **incarnation(view.identity, view.generation),
@@ -127,11 +128,11 @@ class Watch:
 
     async def _all(self, hosted: HostedMob, names: Sequence[str]) -> JSON:
         roll = await roll_of(self._door.realm, hosted)
-        rows = [await self._snapshot(hosted, roll, roll.view(name)) for name in names]
+        views = [roll.view(name) for name in names]
+        rows = [await self._snapshot(hosted, roll, view, await self._turns(hosted, view)) for view in views]
         return {"mob_id": hosted.mob_id, "members": rows}
 
-    async def _snapshot(self, hosted: HostedMob, roll: Roll, view: MemberView) -> JSON:
-        turns = await self._turns(hosted, view)
+    async def _snapshot(self, hosted: HostedMob, roll: Roll, view: MemberView, turns: Sequence[Turn]) -> JSON:
         said = next((turn.agent_text for turn in reversed(turns) if turn.agent_text), None)
         row: JSON = {
             "agent_identity": view.identity,
