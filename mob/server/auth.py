@@ -18,6 +18,7 @@ from attrs import field, frozen
 from mob.errors import Unauthorized, UsageError
 
 SECRET_VARIABLE = "MOB_SERVER_SECRET"
+CLIENT_SECRET_PREFIX = "ek_"
 _SHORTEST = 16
 _KEY_PROTOCOL = "openai-insecure-api-key."
 
@@ -93,8 +94,10 @@ def read_secret(file: Path | None, environ: Mapping[str, str]) -> str | None:
     if file is not None:
         try:
             text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"the secret cannot be read from {file}: {type(error).__name__}") from None
+        except OSError as error:
+            raise UsageError(f"the secret cannot be read from {file}: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise UsageError(f"the secret cannot be read from {file}: the file is no UTF-8 text") from None
         where, secret = str(file), text.partition("\n")[0].strip()
     else:
         where, secret = SECRET_VARIABLE, environ.get(SECRET_VARIABLE, "").strip()
@@ -104,6 +107,11 @@ def read_secret(file: Path | None, environ: Mapping[str, str]) -> str | None:
         raise UsageError(
             f"the secret in {where} must be {_SHORTEST} or more visible ASCII characters without spaces; "
             "`openssl rand -hex 24` makes one"
+        )
+    if secret.startswith(CLIENT_SECRET_PREFIX):
+        raise UsageError(
+            f"the secret in {where} begins with {CLIENT_SECRET_PREFIX!r}, as the client secrets do that the gateway "
+            "makes, and would be taken for one; choose another"
         )
     return secret
 

@@ -94,6 +94,7 @@ _STATUSES: tuple[tuple[type[MobError], int], ...] = (
     (ProviderError, 502),
 )
 _LITTLE = 64 * 1024
+_SHOWN = 200
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -181,7 +182,7 @@ class Front:
     async def _answer(self, request: HttpRequest, reply: HttpReply) -> None:
         reply.always = self._cors(request.headers)
         try:
-            self._gatekeeper.check_origin(request.headers)
+            self._check_origin(request.path, request.headers)
             if request.method == "OPTIONS":
                 await reply.send_bytes(204, b"", "text/plain")
                 return
@@ -230,6 +231,14 @@ class Front:
             raise trio.BrokenResourceError("the answer had begun; cut it off, so that the client sees that it failed")
         own = [("www-authenticate", "Bearer")] if status == 401 else []
         await reply.send_json(status, body, [*own, *(headers or [])])
+
+    def _check_origin(self, path: str, headers: Mapping[str, str]) -> None:
+        """Whoever runs the server sees in its log what a page only shows as a failed request."""
+        try:
+            self._gatekeeper.check_origin(headers)
+        except Unauthorized as error:
+            _log.info("%s: refused: %s", path[:_SHOWN], error.message[:_SHOWN])
+            raise
 
     def _check(self, auth: Auth, headers: Mapping[str, str]) -> None:
         if auth == "secret":
@@ -283,7 +292,7 @@ class Front:
             return 404, error_body(f"No WebSocket is served at {head.path[:200]}.", code="unknown_url")
         route, params = found
         try:
-            self._gatekeeper.check_origin(head.headers)
+            self._check_origin(head.path, head.headers)
             self._check(route.auth, head.headers)
             if route.admit is not None:
                 route.admit(head, params)

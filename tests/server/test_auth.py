@@ -137,12 +137,19 @@ def test_a_secret_that_protects_nothing_is_refused(tmp_path, bad):
     assert not bad or bad not in refused.value.message.replace("secret", "")
 
 
+def test_a_secret_that_looks_like_a_client_secret_is_refused():
+    """The gateway would look for it among those that it made, and let nobody in."""
+    with pytest.raises(UsageError, match="begins with 'ek_'") as refused:
+        read_secret(None, {"MOB_SERVER_SECRET": f"ek_{SECRET}"})
+    assert SECRET not in refused.value.message
+
+
 def test_a_secret_that_cannot_be_read_is_said(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="nowhere: No such file"):
         read_secret(tmp_path / "nowhere", {})
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="no UTF-8 text"):
         read_secret(binary, {})
 
 

@@ -215,6 +215,17 @@ async def test_pages_from_elsewhere_are_refused_before_anything_happens():
     assert "vary: origin" in head
 
 
+async def test_refused_pages_and_names_stand_in_the_log_once(caplog):
+    """A page shows its developer a failed request, and nobody the reason: whoever runs the server must see it."""
+    caplog.set_level("INFO", logger="mob.server.front")
+    front = make_front()
+    await talk(front, request("POST /things", "Origin: https://evil.example", "Content-Length: 2") + b"{}")
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert "https://evil.example" in record.getMessage()
+    assert "--allow-origin" in record.getMessage()
+
+
 async def test_a_browser_asks_before_it_sends():
     front = make_front(secret=SECRET)
     asked = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization,x-own")

@@ -8,7 +8,7 @@ application's. Frames go in, values come out; sockets and clocks are somebody el
 from __future__ import annotations
 
 from mob.providers.openai_faults import classify_close, classify_handshake
-from mob.providers.openai_realtime.beta import BetaRefusal, refuse_beta
+from mob.providers.openai_realtime.beta import OpeningRefusal, refuse_beta, refuse_opening
 from mob.providers.openai_realtime.checks import Refusal
 from mob.providers.openai_realtime.client import Handshake, RealtimeClient, RealtimeClientStatistics
 from mob.providers.openai_realtime.outbox import EmissionOptions, Rewrite
@@ -32,7 +32,6 @@ from mob.providers.openai_realtime.server_session import ServerSession
 
 __all__ = [
     "AudioAppended",
-    "BetaRefusal",
     "ConversationItem",
     "EmissionOptions",
     "Handshake",
@@ -41,6 +40,7 @@ __all__ = [
     "ItemCreated",
     "ItemDeleted",
     "ItemTruncated",
+    "OpeningRefusal",
     "RateLimit",
     "RealtimeClient",
     "RealtimeClientStatistics",
@@ -58,4 +58,5 @@ __all__ = [
     "classify_close",
     "classify_handshake",
     "refuse_beta",
+    "refuse_opening",
 ]

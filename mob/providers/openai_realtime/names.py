@@ -37,5 +37,4 @@ BETA_NAMES: Final[dict[str, str]] = {
 AUDIO_DELTA: Final = "response.output_audio.delta"
 
 BETA_DISABLED: Final = "beta_api_shape_disabled"
-BETA_CLOSE_CODE: Final = 4000
-BETA_CLOSE_REASON: Final = f"invalid_request_error.{BETA_DISABLED}"
+OPENING_CLOSE_CODE: Final = 4000

@@ -3,6 +3,9 @@
 Before the handshake: a secret of the server's, or a client secret (`ek_`) that was minted here and has not expired. A
 client secret lets in to this door only, for as long as it lasts, and its session is in force from the beginning. One
 that is shown is looked at also where no secret is asked for, so that a page learns that its own is of no use any more.
+
+Only who may not come in at all is refused there (`BEFORE_THE_HANDSHAKE`): no client shows its user the body of a
+refused handshake. A name that no member has, and whatever else is wrong, is said in an event on the open socket.
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ from typing import Any, cast
 import trio
 from attrs import field, frozen
 
-from mob.errors import DoorFull, RequestInvalid
+from mob.errors import DoorFull, RequestInvalid, TokenRefused, Unauthorized
 from mob.providers.frames import JsonObject
-from mob.server.auth import Gatekeeper, bearer_of
+from mob.server.auth import CLIENT_SECRET_PREFIX, Gatekeeper, bearer_of
 from mob.server.models import resolve_model
 from mob.server.realm import Realm, SessionRef
 from mob.web.streams import Head
 
-SECRET_PREFIX = "ek_"
+BEFORE_THE_HANDSHAKE = (Unauthorized, TokenRefused, DoorFull)
 _BETA_HEADER, _BETA = "openai-beta", "realtime=v1"
 
 
@@ -59,7 +62,7 @@ def speaks_beta(headers: Mapping[str, str]) -> bool:
 
 def _session_of(head: Head, realm: Realm, gatekeeper: Gatekeeper) -> JsonObject:
     shown = bearer_of(head.headers)
-    if shown is None or not shown.startswith(SECRET_PREFIX):
+    if shown is None or not shown.startswith(CLIENT_SECRET_PREFIX):
         gatekeeper.check(head.headers)
         return {}
     payload: Any = realm.tokens.peek(shown, "realtime", now=trio.current_time())

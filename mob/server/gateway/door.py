@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from mob.definition.model import Profile
+from mob.errors import MobError, RequestInvalid
 from mob.providers.commands import SessionConfig
 from mob.providers.frames import JsonObject
-from mob.providers.openai_realtime import RealtimeServer, Refusal, refuse_beta
+from mob.providers.openai_realtime import OpeningRefusal, RealtimeServer, Refusal, refuse_beta, refuse_opening
 from mob.rehearsal.espeak import EspeakVoice, find_espeak
 from mob.rehearsal.voice import ToneVoice, Voice
 from mob.server.auth import Gatekeeper
-from mob.server.gateway.admission import Admitted, admit, speaks_beta
+from mob.server.gateway.admission import BEFORE_THE_HANDSHAKE, Admitted, admit, speaks_beta
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
 from mob.server.gateway.connection import Connection
@@ -45,17 +46,25 @@ class Gateway:
         self._open = 0
 
     def admit(self, head: Head, _: Mapping[str, str]) -> None:
-        """See `admission.admit`: what is wrong is said before the handshake."""
-        self._admitted(head)
+        """Who may not come in is told before the handshake; what else is wrong, by `serve` in an event."""
+        try:
+            self._admitted(head)
+        except BEFORE_THE_HANDSHAKE:
+            raise
+        except MobError:
+            pass
 
     async def serve(self, visit: Visit) -> None:
         """One connection, to its end."""
         if speaks_beta(visit.head.headers):
-            refusal = refuse_beta()
-            visit.transport.send_nowait(refusal.frame)
-            await visit.transport.aclose(refusal.close_code, refusal.close_reason)
+            await _refuse(visit, refuse_beta())
             return
-        admitted = self._admitted(visit.head)
+        try:
+            admitted = self._admitted(visit.head)
+        except MobError as error:
+            param = error.field if isinstance(error, RequestInvalid) else "model"
+            await _refuse(visit, refuse_opening(error.code, error.message, param=param))
+            return
         self._open += 1
         try:
             await self._talk(visit, admitted)
@@ -96,6 +105,11 @@ class Gateway:
             await connection.refuse(refusal.code, refusal.message)
         else:
             await connection.serve(holder)
+
+
+async def _refuse(visit: Visit, refusal: OpeningRefusal) -> None:
+    visit.transport.send_nowait(refusal.frame)
+    await visit.transport.aclose(refusal.close_code, refusal.close_reason)
 
 
 @frozen(slots=True)

@@ -15,6 +15,7 @@ from mob.ids import Ids
 from mob.providers.openai_realtime.checks import Refusal
 from mob.providers.openai_realtime.schema import SESSION
 from mob.providers.openai_realtime.server_session import ServerSession
+from mob.server.auth import CLIENT_SECRET_PREFIX
 from mob.server.models import ServedModel, list_models, resolve_model
 from mob.server.realm import Realm
 from mob.server.rest.reading import body_params, check_known
@@ -24,7 +25,6 @@ from mob.server.rpc.params import Params
 
 JSON = dict[str, Any]
 
-_PREFIX = "ek_"
 _CHANNEL = "realtime"
 _LEAST_S, _USUAL_S, _MOST_S = 10, 600, 7200
 
@@ -87,7 +87,9 @@ class OpenAiDoor:
                 f"{len(alive)} client secrets are alive, which is all this server makes; wait until one ends"
             )
         self._expiries = [*alive, now + seconds]
-        return self._realm.tokens.mint(_CHANNEL, "realtime", now=now, ttl_s=seconds, payload=config, prefix=_PREFIX)
+        return self._realm.tokens.mint(
+            _CHANNEL, "realtime", now=now, ttl_s=seconds, payload=config, prefix=CLIENT_SECRET_PREFIX
+        )
 
 
 def _lifetime(params: Params) -> int:

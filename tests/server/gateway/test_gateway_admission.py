@@ -34,6 +34,16 @@ async def refused(doors, model: str = "host", **how) -> tuple[int, str]:
     return caught.value.status, json.loads(caught.value.body)["error"]["code"]
 
 
+async def turned_away(doors, model: str = "host", **how) -> dict:
+    """What a socket is told before it is closed for what its client asked for."""
+    async with dialled(doors, model, greet=False, **how) as wire:
+        code, reason = await wire.until_closed()
+        (event,) = wire.events
+        assert (event["type"], event["error"]["type"]) == ("error", "invalid_request_error")
+        assert (code, reason) == (4000, f"invalid_request_error.{event['error']['code']}")
+        return event["error"]
+
+
 async def test_without_a_secret_everybody_is_let_in(autojump_clock):
     async with open_doors() as doors:
         for headers in ({}, bearer("anything")):
@@ -73,7 +83,7 @@ async def test_the_session_of_a_client_secret_is_in_force(autojump_clock):
             response = await wire.ask("When are you open?")
             assert response["output"][0]["content"][0]["type"] == "output_text"
         headers = bearer(client_secret(doors, session))
-        assert await refused(doors, "house/host", headers=headers) == (400, "bad_request")
+        assert (await turned_away(doors, "house/host", headers=headers))["code"] == "bad_request"
 
 
 async def test_a_client_secret_with_what_the_member_cannot_do(autojump_clock):
@@ -86,16 +96,19 @@ async def test_a_client_secret_with_what_the_member_cannot_do(autojump_clock):
 async def test_models(autojump_clock):
     other = alone()
     async with open_doors(alone(), desk()) as doors:
-        assert await refused(doors, "nobody") == (404, "model_not_found")
-        assert (await refused(doors, "host"))[0] == 400, "two mobs have one"
+        nobody = await turned_away(doors, "gpt-realtime")
+        assert (nobody["code"], nobody["param"]) == ("model_not_found", "model")
+        assert "'gpt-realtime' does not exist" in nobody["message"]
+        assert "menu" in nobody["message"], "the models that there are"
+        assert "house/host" in (await turned_away(doors, "host"))["message"], "two mobs have one"
         async with dialled(doors, "house/host"):
             pass
         async with dialled(doors, "menu") as wire:
             assert wire.events[0]["session"]["model"] == "menu"
-        assert (await refused(doors, ""))[0] == 400
-        assert (await refused(doors, "menu", query="&call_id=rtc_1"))[0] == 400
+        assert (await turned_away(doors, ""))["param"] == "model"
+        assert (await turned_away(doors, "menu", query="&call_id=rtc_1"))["param"] == "call_id"
     async with open_doors(other, start=False) as doors:
-        assert await refused(doors) == (409, "session_idle")
+        assert (await turned_away(doors))["code"] == "session_idle"
 
 
 async def test_the_beta_is_refused_as_the_vendor_does(autojump_clock):
@@ -188,6 +201,11 @@ async def test_pictures_for_a_member_that_sees_none_and_one_that_does(autojump_c
     async with open_doors(limits=DoorLimits(max_image_bytes=4)) as doors, dialled(doors) as wire:
         wire.send("conversation.item.create", item=item)
         assert (await wire.until("error"))["error"]["code"] == "bad_request"
+    gif = {**MESSAGE, "content": [{"type": "input_image", "image_url": "data:image/png;base64,R0lGODlh"}]}
+    for member in ("host", "menu"):
+        async with open_doors(desk()) as doors, dialled(doors, member) as wire:
+            wire.send("conversation.item.create", item=gif)
+            assert "no image/png" in (await wire.until("error"))["error"]["message"]
 
 
 async def test_settings_that_change_nothing_are_taken(autojump_clock):

@@ -177,10 +177,13 @@ async def test_refusals():
         await play(doors, nobody, key="sk-wrong")
 
         async def no_model(client: AsyncOpenAI) -> None:
-            with pytest.raises(InvalidStatus) as refused:
-                await client.realtime.connect(model="ghost").enter()
-            assert refused.value.response.status_code == 404
-            assert json.loads(refused.value.response.body)["error"]["code"] == "model_not_found"
+            async with client.realtime.connect(model="gpt-realtime") as connection:
+                error = await until(connection, "error")
+                assert error.error.code == "model_not_found"
+                assert "host" in error.error.message, "the models that there are"
+                with pytest.raises(ConnectionClosed) as closed:
+                    await connection.recv()
+                assert closed.value.rcvd.code == 4000
 
         async def second(client: AsyncOpenAI) -> None:
             async with client.realtime.connect(model="host") as first:
