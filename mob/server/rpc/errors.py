@@ -21,6 +21,7 @@ from mob.errors import (
     CapabilityUnavailable,
     CredentialMissing,
     DoorError,
+    DoorFull,
     DuplicateRequest,
     HopLimitReached,
     LimitReached,
@@ -30,12 +31,14 @@ from mob.errors import (
     MemberUnknown,
     MobError,
     ProviderError,
+    ServerGone,
     SessionBusy,
     SessionIdle,
     SessionUnknown,
     StaleCursor,
     StaleGeneration,
     StoreError,
+    TokenRefused,
     Unauthorized,
 )
 from mob.protocol.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS, RpcError
@@ -69,6 +72,7 @@ _REFUSALS: tuple[tuple[type[MobError], Refusal], ...] = (
     (SessionUnknown, SESSION_NOT_FOUND),
     (SessionBusy, SESSION_BUSY),
     (MailboxFull, SESSION_BUSY),
+    (DoorFull, SESSION_BUSY),
     (SessionIdle, INVALID),
     (MemberUnknown, INVALID),
     (MemberNotRunning, SESSION_NOT_RUNNING),
@@ -80,10 +84,12 @@ _REFUSALS: tuple[tuple[type[MobError], Refusal], ...] = (
     (ProviderError, PROVIDER_FAILED),
     (CredentialMissing, PROVIDER_FAILED),
     (Unauthorized, SCOPE_DENIED),
+    (TokenRefused, SCOPE_DENIED),
     (CapabilityUnavailable, CAPABILITY_UNAVAILABLE),
     (StaleCursor, STALE_CURSOR),
     (DuplicateRequest, DUPLICATE_INPUT),
     (StoreError, INTERNAL),
+    (ServerGone, INTERNAL),
 )
 
 
@@ -127,7 +133,7 @@ def _details(error: MobError, own: Mapping[str, Any]) -> Mapping[str, Any] | Non
     match error:
         case StaleGeneration(generation=expected, current=actual):
             return {"expected": expected, "actual": actual}
-        case Unauthorized() | Refused():
+        case Unauthorized() | TokenRefused() | Refused():
             return None
     return own.get("details")
 

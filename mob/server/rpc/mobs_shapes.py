@@ -20,8 +20,11 @@ from attrs import frozen
 from mob.errors import (
     BudgetExceeded,
     CapabilityUnavailable,
+    CredentialMissing,
+    DefinitionError,
     DoorFull,
     LimitReached,
+    LiveError,
     MemberError,
     MemberNotRunning,
     MemberUnknown,
@@ -78,9 +81,12 @@ _CAUSES: Final[tuple[tuple[type[MobError], str], ...]] = (
     (DoorFull, "session_error"),
     (RequestInvalid, "schema_validation"),
     (UsageError, "definition_error"),
+    (DefinitionError, "definition_error"),
     (BudgetExceeded, "session_error"),
     (LimitReached, "session_error"),
     (ProviderError, "session_error"),
+    (CredentialMissing, "session_error"),
+    (LiveError, "session_error"),
     (MemberError, "session_error"),
 )
 
