@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import trio
 from attrs import define, field, frozen
 
-from mob.errors import MobError, RequestInvalid
+from mob.errors import MobError
 from mob.history.items import Note
 from mob.ids import Ids
 from mob.sessions.events import AgentTranscribed, AgentWriting, AgentWrote, RunEvent, TurnBegan
@@ -38,12 +38,6 @@ class Statement:
 
 CONTEXT = "context"
 """The kind of the notes in which a client tells a member what stands behind its question."""
-
-
-def check_images(member: MemberHandle, images: Sequence[Image], *, field_name: str) -> None:
-    """RequestInvalid for pictures that the member's model does not see; it would be said nothing of them."""
-    if images and "image" not in member.model.input_modalities:
-        raise RequestInvalid(f"{member.identity} speaks with {member.model.id}, which sees no images", field=field_name)
 
 
 async def ask_aloud(

@@ -14,9 +14,8 @@ from attrs import define, field
 
 from mob.errors import LiveRejected
 from mob.server.limits import DoorLimits
+from mob.server.pictures import PictureRefused, check_picture
 from mob.values import Image
-
-_SIGNATURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
 
 class InputRefused(LiveRejected):
@@ -77,7 +76,10 @@ class PictureBook:
                 reason="image_input_idempotency_key_invalid",
                 details={"actual_bytes": size, "max_bytes": limits.max_image_key_bytes},
             )
-        _check_picture(image, limits.max_image_bytes)
+        try:
+            check_picture(image, limits, mime_field="mime", data_field="data")
+        except PictureRefused as error:
+            raise InputRefused(error.what, reason=f"image_input_{error.reason}", details=error.details) from None
         known = self._digests.get(key)
         if known is not None and known != _digest(image):
             raise InputRefused(
@@ -98,28 +100,6 @@ class PictureBook:
         """The picture was shown."""
         self._digests[key] = _digest(image)
         self._total += len(image.data)
-
-
-def _check_picture(image: Image, most: int) -> None:
-    signature = _SIGNATURES.get(image.mime)
-    if signature is None:
-        raise InputRefused(
-            f"pictures are image/png or image/jpeg, not {image.mime[:60]!r}",
-            reason="image_input_unsupported_mime",
-            details={"mime_type": image.mime},
-        )
-    if len(image.data) > most:
-        raise InputRefused(
-            f"a picture of {len(image.data)} bytes; the most is {most}",
-            reason="image_input_too_large",
-            details={"actual_bytes": len(image.data), "max_bytes": most},
-        )
-    if not image.data.startswith(signature):
-        raise InputRefused(
-            f"these bytes are no {image.mime}",
-            reason="image_input_content_mismatch",
-            details={"mime_type": image.mime},
-        )
 
 
 def _digest(image: Image) -> bytes:

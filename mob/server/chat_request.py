@@ -15,8 +15,6 @@ What a request can ask for beside that is one of three things, and the table say
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable
 
 from attrs import frozen
@@ -25,10 +23,9 @@ from mob.history.items import Note, Turn
 from mob.providers.openai_chat.server import ChatMessage, ChatRefused, ChatServerRequest, parse_request
 from mob.server.asking import CONTEXT, Statement
 from mob.server.limits import DoorLimits
-from mob.values import Image
+from mob.server.pictures import PictureRefused, check_together, read_data_uri
 
 _TOLD_AS_NOTES = ("system", "developer")
-_IMAGES = {"image/png": "image/png", "image/jpeg": "image/jpeg", "image/jpg": "image/jpeg"}
 _CANNOT = (
     "audio",
     "function_call",
@@ -92,24 +89,14 @@ def _statement(
             break
         head.append(message.text)
     notes = [text for text in (*head, *(m.text for m in news if m.role in _TOLD_AS_NOTES)) if text.strip()]
-    images = tuple(_image(url, limits) for message in users for url in message.images)
-    if sum(len(image.data) for image in images) > limits.max_images_bytes:
-        raise _refused("messages", f"the images are larger than {limits.max_images_bytes} bytes together", "too_large")
-    return Statement("\n".join(message.text for message in users if message.text), images, tuple(dict.fromkeys(notes)))
-
-
-def _image(url: str, limits: DoorLimits) -> Image:
-    head, comma, data = url.partition(",")
-    kind = _IMAGES.get(head.removeprefix("data:").removesuffix(";base64").casefold())
-    if not comma or not head.startswith("data:") or not head.endswith(";base64") or kind is None:
-        raise _refused("messages", "images come as data URLs, data:image/png;base64,… or image/jpeg; none is fetched")
     try:
-        content = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise _refused("messages", "an image's data is not base64") from None
-    if len(content) > limits.max_image_bytes:
-        raise _refused("messages", f"an image is larger than {limits.max_image_bytes} bytes", "too_large")
-    return Image(kind, content)
+        urls = (url for message in users for url in message.images)
+        images = tuple(read_data_uri(url, limits, field="messages") for url in urls)
+        check_together(images, limits, field="messages")
+    except PictureRefused as error:
+        code = "too_large" if error.reason == "too_large" else "invalid_value"
+        raise _refused("messages", error.what, code) from None
+    return Statement("\n".join(message.text for message in users if message.text), images, tuple(dict.fromkeys(notes)))
 
 
 def _check_possible(request: ChatServerRequest) -> None:

@@ -28,10 +28,11 @@ from mob.errors import MailboxFull, MemberFailed, MobError, RequestInvalid, Turn
 from mob.history.items import Cause
 from mob.ids import Ids
 from mob.providers.openai_chat.server import ChatToolCall
-from mob.server.asking import Statement, ask_aloud, check_images
+from mob.server.asking import Statement, ask_aloud
 from mob.server.chat_request import untold
 from mob.server.lending import Call, Calls, lent
 from mob.server.limits import DoorLimits
+from mob.server.pictures import check_sees
 from mob.server.realm import SessionRef
 from mob.sessions.mailbox import Answer
 from mob.sessions.tools import ToolFunction
@@ -194,9 +195,9 @@ class ChatTurns:
     def begin(self, ref: SessionRef, said: Statement, tools: Sequence[ToolSchema]) -> ChatTurn:
         """Say this to the member, in its turn.
 
-        MailboxFull: too many wait. RequestInvalid: pictures for a blind model. SessionIdle, MemberNotRunning.
+        MailboxFull: too many wait. CapabilityUnavailable: pictures for a blind model. SessionIdle, MemberNotRunning.
         """
-        check_images(ref.member, said.images, field_name="messages")
+        check_sees(ref.member, said.images, field="messages")
         waiting = self._turns.setdefault(ref.session_id, [])
         most = ref.hosted.definition.limits.max_mailbox
         if len(waiting) > most:

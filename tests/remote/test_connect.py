@@ -369,6 +369,16 @@ async def test_a_turn_that_no_notification_can_carry_is_fetched_before_the_answe
             assert team.member("menu").history() == server.mob.member("menu").history()
 
 
+async def test_a_picture_that_is_none_is_refused_before_anybody_sees_it(autojump_clock):
+    gif = mob.Image("image/png", b"GIF89a")
+    async with serving(desk()) as server, server.connect() as team:
+        for of in (team, team.member("menu")):
+            with pytest.raises(mob.MobError, match="no image/png") as refused:
+                await of.ask("What is on this?", images=[gif])
+            assert refused.value.code == "bad_request"
+        assert server.mob.member("menu").history() == server.mob.member("host").history() == ()
+
+
 async def test_a_long_history_is_all_there(autojump_clock):
     long = RehearsalRule(when="tell me", say="x" * 4000)
     async with serving(crew(rules=[long])) as server:

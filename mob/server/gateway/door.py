@@ -132,11 +132,11 @@ class _Maker:
                 self.client,
                 self.tools,
                 self.own,
-                max_image_bytes=limits.max_image_bytes,
+                limits=limits,
                 called_by_name=called_by_name,
             )
         voice = _voice_of(ref.member.session.profile)
-        return TextSpeaker(ability, ref, self.client, self.tools, voice, max_image_bytes=limits.max_image_bytes)
+        return TextSpeaker(ability, ref, self.client, self.tools, voice, limits=limits)
 
 
 def ability_of(ref: SessionRef) -> Ability:

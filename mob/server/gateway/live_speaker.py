@@ -18,7 +18,7 @@ from typing import Any
 
 import trio
 
-from mob.errors import LimitReached, LiveError, LiveRejected, MobError
+from mob.errors import CapabilityUnavailable, LimitReached, LiveError, LiveRejected, MobError
 from mob.history.items import Cause
 from mob.live import events as live
 from mob.live.channel import LiveChannel
@@ -29,9 +29,10 @@ from mob.providers.openai_realtime.names import AUDIO_RATE
 from mob.server.gateway.answering import Answering
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
-from mob.server.gateway.items import image_of
 from mob.server.gateway.speaker import Ability, SpeakerGone
 from mob.server.lending import Call
+from mob.server.limits import DoorLimits
+from mob.server.pictures import read_data_uri
 from mob.sessions.events import RunEvent
 from mob.team.handles import MemberHandle
 
@@ -60,7 +61,7 @@ class LiveSpeaker:
         tools: ClientTools,
         own: SessionConfig,
         *,
-        max_image_bytes: int,
+        limits: DoorLimits,
         called_by_name: bool = True,
     ) -> None:
         self.ability = ability
@@ -71,7 +72,7 @@ class LiveSpeaker:
         self._tools = tools
         self._told = own
         self._called_by_name = called_by_name
-        self._max_image_bytes = max_image_bytes
+        self._limits = limits
         self._answering = Answering(client, tools, None if called_by_name else ability.identity)
         self._begun = bytearray()
         self._live: LiveChannel | None = None
@@ -88,7 +89,11 @@ class LiveSpeaker:
     # -- its life --------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Answer until cancelled; started when the channel is open. What `open_live` raises; SpeakerGone."""
+        """Answer until cancelled; started when the channel is open.
+
+        CapabilityUnavailable, what `open_live` raises; SpeakerGone.
+        """
+        self._check_rates()
         async with self._open_live(self._options()) as channel, trio.open_nursery() as nursery:
             self._live, self._nursery = channel, nursery
             nursery.start_soon(self._cut_in_time)
@@ -110,6 +115,15 @@ class LiveSpeaker:
                 await self._client.room()
             nursery.cancel_scope.cancel()
         raise SpeakerGone(f"{self.ability.identity}'s channel has ended: {why}", word=word)
+
+    def _check_rates(self) -> None:
+        model = self.ability.model
+        if (model.input_rate, model.output_rate) != (AUDIO_RATE, AUDIO_RATE):
+            raise CapabilityUnavailable(
+                f"{model.id} hears at {model.input_rate} Hz and speaks at {model.output_rate} Hz; this door takes and "
+                f"gives sound at {AUDIO_RATE} Hz only: talk with {self.ability.identity} over a live socket",
+                field="model",
+            )
 
     @property
     def member(self) -> MemberHandle:
@@ -186,7 +200,7 @@ class LiveSpeaker:
     async def _take_message(self, item: ConversationItem) -> None:
         name: str | None = item.id
         for uri in item.images:
-            await self._channel.send_image(image_of(uri, max_bytes=self._max_image_bytes))
+            await self._channel.send_image(read_data_uri(uri, self._limits, field="image_url"))
         if item.audio:
             self._committed.append(item.id)
             await self._channel.send_audio(self._client.heard(item.audio))

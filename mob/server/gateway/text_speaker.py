@@ -26,10 +26,11 @@ from mob.server.asking import Statement, ask_aloud
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
 from mob.server.gateway.g711 import inwards
-from mob.server.gateway.items import image_of
 from mob.server.gateway.reading import Reading
 from mob.server.gateway.speaker import Ability
 from mob.server.lending import Call
+from mob.server.limits import DoorLimits
+from mob.server.pictures import check_together, read_data_uri
 from mob.server.realm import SessionRef
 from mob.sessions.events import AgentWriting, RunEvent, TurnBegan, TurnEnded
 from mob.sessions.mailbox import Answer
@@ -74,7 +75,7 @@ class TextSpeaker:
         tools: ClientTools,
         voice: Voice | None,
         *,
-        max_image_bytes: int,
+        limits: DoorLimits,
     ) -> None:
         self.ability = ability
         self._ref = ref
@@ -82,7 +83,7 @@ class TextSpeaker:
         self._server = client.server
         self._tools = tools
         self._voice = voice
-        self._max_image_bytes = max_image_bytes
+        self._limits = limits
         self._ids = Ids()
         self._ears: Ears | None = None
         self._pending = _Pending()
@@ -144,7 +145,9 @@ class TextSpeaker:
             case "system":
                 self._pending.context.append(item.text)
             case "user":
-                self._pending.images += [image_of(uri, max_bytes=self._max_image_bytes) for uri in item.images]
+                shown = [read_data_uri(uri, self._limits, field="image_url") for uri in item.images]
+                check_together([*self._pending.images, *shown], self._limits, field="image_url")
+                self._pending.images += shown
                 if item.text.strip():
                     self._pending.texts.append(item.text)
                 if item.audio:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from mob.errors import RequestInvalid
 from mob.jsontext import read_json
 from mob.server.limits import DoorLimits
+from mob.server.pictures import check_together, read_picture
 from mob.server.routes import Call
 from mob.server.rpc.params import Params
 from mob.values import Image
 
-_KINDS = ("image/png", "image/jpeg")
 _LONGEST = 19
 MOST_WHOLE = 2**53
 """Whole numbers that every JSON reader keeps as they are."""
@@ -53,18 +50,15 @@ def whole_of(name: str, said: str, *, least: int = 0, most: int = MOST_WHOLE) ->
 
 def images_of(params: Params, limits: DoorLimits) -> tuple[Image, ...]:
     """The pictures in `images`: objects of `mime` and base64 `data`. RequestInvalid."""
-    images = []
-    room = limits.max_images_bytes
-    for each in params.children("images", most=64):
-        mime = each.choice("mime", _KINDS)
-        if mime is None:
-            raise each.wrong("mime", f"is missing; it is one of {', '.join(_KINDS)}")
-        try:
-            data = base64.b64decode(each.text("data", most=limits.max_image_bytes * 4 // 3 + 4), validate=True)
-        except (binascii.Error, ValueError):
-            raise each.wrong("data", "must be base64") from None
-        room -= len(data)
-        if room < 0:
-            raise params.wrong("images", f"are larger than {limits.max_images_bytes} bytes together")
-        images.append(Image(mime, data))
-    return tuple(images)
+    images = tuple(
+        read_picture(
+            each.text("mime", most=100),
+            each.text("data", most=limits.max_image_bytes * 2),
+            limits,
+            mime_field=each.where("mime"),
+            data_field=each.where("data"),
+        )
+        for each in params.children("images", most=64)
+    )
+    check_together(images, limits, field="images")
+    return images

@@ -34,6 +34,13 @@ def _object(properties: JSON, *, required: list[str] | None = None, text: str = 
     return {**made, "description": text} if text else made
 
 
+def _picture(mime: str, pattern: str) -> JSON:
+    """A picture of one kind. Its first bytes are those of the kind, and so are the first letters of their base64."""
+    data = {"type": "string", "pattern": pattern, "description": "The file's bytes in base64."}
+    return _object({"mime": {"const": mime}, "data": data})
+
+
+_GROUPS = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 _TEXT: JSON = {"type": "string"}
 _COUNT: JSON = {"type": "integer", "minimum": 0}
 
@@ -86,16 +93,12 @@ COMPONENTS: dict[str, JSON] = {
             "turns": {"type": "array", "items": {"$ref": "#/components/schemas/Turn"}},
         }
     ),
-    "Image": _object(
-        {
-            "mime": {"enum": ["image/png", "image/jpeg"]},
-            "data": {
-                "type": "string",
-                "pattern": "^([A-Za-z0-9+/]{4})+$",
-                "description": "The file's bytes in base64.",
-            },
-        }
-    ),
+    "Image": {
+        "oneOf": [
+            _picture("image/png", f"^iVBORw0KGg(o=|[o-r][A-Za-z0-9+/]{_GROUPS})$"),
+            _picture("image/jpeg", f"^/9j/{_GROUPS}$"),
+        ]
+    },
     "TurnRequest": {
         **_object(
             {

@@ -7,7 +7,7 @@ from typing import Any
 
 from mob.errors import RequestInvalid
 from mob.protocol.shapes import turn_json
-from mob.server.asking import check_images
+from mob.server.pictures import check_sees
 from mob.server.realm import Realm, SessionRef
 from mob.server.rest.events import CONTENT_TYPE, EventStreams
 from mob.server.rest.facts import mob_json, page_json, ref_of, session_json
@@ -93,7 +93,7 @@ class RestDoor:
     ) -> None:
         if ref.stand_alone:
             await ref.hosted.start()
-        check_images(ref.member, images, field_name="images")
+        check_sees(ref.member, images, field="images")
         answer = await ref.member.ask(text, images=images, timeout=timeout)
         body = {"session_id": ref.session_id, "text": answer.text, "turn": turn_json(answer.turn)}
         await call.reply.send_json(200, body)

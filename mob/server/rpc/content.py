@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import frozen
 
-from mob.errors import CapabilityUnavailable, RequestInvalid
+from mob.errors import CapabilityUnavailable
 from mob.server.limits import DoorLimits
+from mob.server.pictures import check_together, read_picture
 from mob.server.rpc.params import Params
 from mob.values import Image
 
 _MOST = DoorLimits()
 _MAX_BLOCKS: Final = 256
 _MAX_TEXT: Final = 4_000_000
-_SIGNATURES: Final = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
 
 @frozen(slots=True)
@@ -89,7 +88,7 @@ def read_content(params: Params, name: str, value: Any) -> Content:
             )
         else:
             raise block.wrong("type", f"must be text or image, not {kind[:60]!r}")
-    _check_size(params, name, images)
+    check_together(images, _MOST, field=params.where(name))
     return Content("\n".join(texts), tuple(images))
 
 
@@ -109,13 +108,13 @@ def _image(block: Params) -> Image:
         )
     if source != "inline":
         raise block.wrong("source", f"must be inline or blob, not {source[:60]!r}")
-    mime = block.text("media_type")
-    if mime not in _SIGNATURES:
-        raise block.wrong("media_type", f"must be {' or '.join(_SIGNATURES)}, not {mime[:60]!r}")
-    data = decoded(block, "data")
-    if not data.startswith(_SIGNATURES[mime]):
-        raise block.wrong("data", f"is no {mime}")
-    return Image(mime, data)
+    return read_picture(
+        block.text("media_type"),
+        block.text("data", most=_MOST.max_image_bytes * 2),
+        _MOST,
+        mime_field=block.where("media_type"),
+        data_field=block.where("data"),
+    )
 
 
 def decoded(params: Params, name: str, *, most: int = _MOST.max_image_bytes) -> bytes:
@@ -127,12 +126,3 @@ def decoded(params: Params, name: str, *, most: int = _MOST.max_image_bytes) -> 
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise params.wrong(name, "is not base64") from None
-
-
-def _check_size(params: Params, name: str, images: Sequence[Image]) -> None:
-    size = sum(len(image.data) for image in images)
-    if size > _MOST.max_images_bytes:
-        raise RequestInvalid(
-            f"`{params.where(name)}` has {size} bytes of pictures; the most is {_MOST.max_images_bytes}",
-            field=params.where(name),
-        )

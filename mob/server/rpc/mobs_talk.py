@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mob.errors import CapabilityUnavailable, DuplicateRequest
+from mob.errors import DuplicateRequest
 from mob.server.hosted import HostedMob
+from mob.server.pictures import check_sees
 from mob.server.realm import SessionRef
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import content
@@ -64,8 +65,7 @@ class Talk:
             if before.digest != said.digest():
                 raise DuplicateRequest(f"the key {key!r} was used for another message; a new one needs a new key")
             return before.told
-        if said.images and "image" not in handle.model.input_modalities:
-            raise CapabilityUnavailable(f"{handle.model.id} does not take pictures", field="content")
+        check_sees(handle, said.images, field="content")
         letter = handle.tell(said.text, images=said.images)
         told: JSON = {
             "mob_id": hosted.mob_id,

@@ -32,6 +32,7 @@ from mob.history import codec
 from mob.history.items import Turn
 from mob.protocol.shapes import event_json, turn_json
 from mob.server.hosted import HostedMob
+from mob.server.pictures import check_picture, check_together
 from mob.server.realm import Realm
 from mob.server.rooms import Room
 from mob.server.rpc.client import RpcClient
@@ -192,7 +193,7 @@ class _Team:
 
     async def ask(self, client: RpcClient, params: Params) -> JSON:
         hosted = hosted_of(self._realm, params)
-        text, images, timeout = given(params, "text"), _images(params), seconds(params, "timeout")
+        text, images, timeout = given(params, "text"), _images(client, params), seconds(params, "timeout")
         of: Mob | MemberHandle = handle_of(hosted.mob, params) if "member" in params else hosted.mob
         answer = await _cancellable(client, params, lambda: of.ask(text, timeout=timeout, images=images))
         return {"text": answer.text, "turn": turn_json(answer.turn)}
@@ -206,7 +207,7 @@ class _Team:
     async def tell(self, client: RpcClient, params: Params) -> JSON:
         mob = hosted_of(self._realm, params).mob
         of: Mob | MemberHandle = handle_of(mob, params) if "member" in params else mob
-        of.tell(given(params, "text"), images=_images(params))
+        of.tell(given(params, "text"), images=_images(client, params))
         return {}
 
     async def interrupt(self, client: RpcClient, params: Params) -> JSON:
@@ -318,8 +319,13 @@ def _page(turns: Sequence[Turn]) -> list[JSON]:
     return page
 
 
-def _images(params: Params) -> tuple[Image, ...]:
-    return read(params, "images", tuple[Image, ...]) or ()
+def _images(client: RpcClient, params: Params) -> tuple[Image, ...]:
+    images = read(params, "images", tuple[Image, ...]) or ()
+    for index, image in enumerate(images):
+        at = params.where(f"images[{index}]")
+        check_picture(image, client.limits, mime_field=f"{at}.mime", data_field=f"{at}.data")
+    check_together(images, client.limits, field=params.where("images"))
+    return images
 
 
 def seconds(params: Params, name: str) -> float | None:

@@ -20,9 +20,10 @@ from typing import Any, Final
 import trio
 from attrs import define, field, frozen
 
-from mob.errors import CapabilityUnavailable, MobError, SessionBusy
+from mob.errors import MobError, SessionBusy
 from mob.history.items import Note, Turn
 from mob.ids import Ids
+from mob.server.pictures import check_sees
 from mob.server.realm import Realm, SessionRef
 from mob.server.rpc.agent_events import Narrator
 from mob.server.rpc.client import RpcClient
@@ -102,8 +103,7 @@ class Turns:
         Cancelled when somebody interrupts it; what MemberHandle.ask raises.
         """
         mob, member = ref.hosted.mob, ref.member
-        if said.prompt.images and "image" not in member.model.input_modalities:
-            raise CapabilityUnavailable(f"{member.model.id} does not take pictures", field="prompt")
+        check_sees(member, said.prompt.images, field="prompt")
         teller = _Teller(client, ref, mob, said, run.message_id, self._realm.wall) if tell else None
         turn = await self._ask(mob, member, run, said, teller)
         if turn.status == "interrupted":

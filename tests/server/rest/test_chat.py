@@ -22,6 +22,7 @@ from mob.sessions.tools import BadArguments, ToolContext
 CHAT = "/v1/chat/completions"
 RISOTTO = "What does the risotto cost?"
 WEATHER = "What is the weather outside in the city?"
+PNG = "iVBORw0KGgo="
 TOOL = {
     "type": "function",
     "function": {
@@ -133,7 +134,10 @@ async def test_what_a_member_cannot_honour_is_refused(autojump_clock, change, pa
         assert menu(doors).history() == ()
 
 
-@pytest.mark.parametrize("url", ["https://x/y.png", "data:image/gif;base64,aaaa", "data:image/png;base64,%%"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://x/y.png", "data:image/gif;base64,aaaa", "data:image/png;base64,%%", f"data:image/jpeg;base64,{PNG}"],
+)
 async def test_pictures_come_as_data(autojump_clock, url):
     async with open_doors() as doors:
         content = [{"type": "image_url", "image_url": {"url": url}}]
@@ -145,12 +149,14 @@ async def test_a_blind_member_is_shown_nothing(autojump_clock):
     definition = desk()
     blind = evolve(lookup("gpt-5.6-terra"), input_modalities=("text",))
     async with open_doors(evolve(definition, models={"gpt-5.6-terra": blind})) as doors:
-        picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aaaa"}}
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
         refused = await ask(doors, "POST", CHAT, {**said(""), "messages": [{"role": "user", "content": [picture]}]})
         assert (refused.status, refused.json["error"]["param"]) == (400, "messages")
-        images = {"images": [{"mime": "image/png", "data": "aaaa"}]}
+        assert "sees no images" in refused.json["error"]["message"]
+        images = {"images": [{"mime": "image/png", "data": PNG}]}
         refused = await ask(doors, "POST", "/mobs/front-desk/members/menu/turns", images)
         assert (refused.status, refused.json["error"]["param"]) == (400, "images")
+        assert "sees no images" in refused.json["error"]["message"]
         assert menu(doors).history() == ()
 
 

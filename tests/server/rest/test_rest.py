@@ -116,6 +116,14 @@ async def test_what_was_never_started_is_idle(autojump_clock):
             "bad_request",
             "images[0].data",
         ),
+        (
+            "POST",
+            "/mobs/front-desk/members/menu/turns",
+            {"images": [{"mime": "image/png", "data": "R0lGODlh"}]},  # a GIF
+            400,
+            "bad_request",
+            "images[0].data",
+        ),
     ],
 )
 async def test_refusals_name_what_is_wrong(autojump_clock, method, target, body, status, code, param):
