@@ -14,11 +14,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import seeds
 import targets_protocol
 import targets_providers
 import targets_remote
 import targets_server
 from fuzzing import Broken, Target, check_valid, fuzz, todays_seed
+
+from mob.protocol.frames import decode_frame
+from mob.protocol.jsonrpc import Malformed, read_message
+from mob.providers.openai_realtime import RealtimeServer
+from mob.providers.openai_realtime.schema import SESSION
+from mob.server.chat_request import read_chat
+from mob.server.config import check_head
+from mob.server.documents import definition_of
+from mob.server.limits import DoorLimits
 
 TARGETS = (
     *targets_protocol.TARGETS,
@@ -83,3 +93,28 @@ def test_law_26_mutant_a_parser_without_a_guard_is_caught(target: Target, monkey
     monkeypatch.setattr(*BREAKS[target.name])
     with pytest.raises(Broken):
         fuzz(target, 50_000, 1)
+
+
+def test_the_valid_inputs_are_valid():
+    """Mutants of something that is refused anyway would hardly get past a parser's first look."""
+    for document in (seeds.DEFINITION, seeds.CREW):
+        definition_of(document)
+    for frame in seeds.FRAMES:
+        decode_frame(json.dumps(frame), control=True)
+    for message in seeds.MESSAGES:
+        assert not isinstance(read_message(json.dumps(message)), Malformed)
+    for chat in seeds.CHATS:
+        read_chat(json.dumps(chat).encode(), DoorLimits())
+    for values in seeds.CONFIG:
+        check_head(values)
+    SESSION(seeds.SESSION, "session")
+    server = RealtimeServer("ann")
+    for event in seeds.REALTIME:
+        server.receive(json.dumps(event))
+    wrong = {"item_truncate_invalid_item_id", "item_retrieve_invalid_item_id", "item_delete_invalid_item_id"}
+    state = {
+        "input_audio_buffer_commit_empty",
+        "response_cancel_not_active",
+        "conversation_already_has_active_response",
+    }
+    assert set(server.statistics().refused) <= wrong | state | {"invalid_value"}
