@@ -88,7 +88,7 @@ class LiveDialler:
             raise CapabilityUnavailable(
                 f"{self._connection.peer.where} has no live sockets; start it with --live-ws ADDRESS", field="live"
             )
-        return f"{base.rstrip('/')}{opened.get('path', '/live/ws')}"
+        return base.rstrip("/") + str(codec_read(opened.get("path"), str, "path"))
 
     async def _dial(self, url: str, query: str) -> Transport:
         where = f"the live socket at {urlsplit(url).netloc}"

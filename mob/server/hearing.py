@@ -20,7 +20,7 @@ from mob.protocol.refusals import refusal_code
 from mob.protocol.shapes import error_json
 from mob.server.channel_inputs import InputRefused
 from mob.server.channels import HeldChannel
-from mob.server.terms import Terms
+from mob.server.terms import Terms, format_of
 from mob.values import Image
 
 
@@ -60,9 +60,8 @@ class Listener:
 
     async def _sound(self, pcm: bytes) -> None:
         if self._terms.format is None:
-            self._confused(
-                FrameRefused("a binary frame is raw speech; name its format in the URL (format=pcm_24k_mono)")
-            )
+            wanted = format_of(self._held.live.input_rate)
+            self._confused(FrameRefused(f"a binary frame is raw speech; name its format in the URL (format={wanted})"))
             raise LiveRejected("the format of raw speech was not named in the URL", reason="wrong_format")
         await self._held.live.send_audio(pcm)
 

@@ -34,7 +34,7 @@ from mob.server.realm import Realm
 from mob.server.ring import SlowReader
 from mob.server.routes import SocketRoute, Visit
 from mob.server.telling import Teller
-from mob.server.terms import Terms, terms_of
+from mob.server.terms import PATH, Terms, format_of, terms_of
 from mob.server.tokens import Purpose
 
 REFUSED = 1008
@@ -97,7 +97,7 @@ class LiveSockets:
         if self._open >= self._realm.limits.max_sockets:
             raise DoorFull(f"{self._open} live sockets are open, which is all this server takes")
         held = self._realm.channels.get(terms.channel)
-        expected = f"pcm_{held.live.input_rate // 1000}k_mono"
+        expected = format_of(held.live.input_rate)
         if terms.format not in (None, expected):
             raise RequestInvalid(f"`format` is {expected} on this channel", field="format")
         if terms.after is not None and terms.after > held.ring.last:
@@ -214,7 +214,7 @@ def live_sockets(realm: Realm) -> Sequence[SocketRoute]:
     sockets = LiveSockets(realm)
     return [
         SocketRoute(
-            "/live/ws",
+            PATH,
             sockets.serve,
             "A live channel: speech and text in, observations and speech out",
             auth="own",

@@ -1,4 +1,4 @@
-"""What a client of the live socket asks for in its URL.
+"""Where the live socket is, and what a client of it asks for in its URL.
 
 `/live/ws?token=…&channel=…&format=pcm_24k_mono[&audio=binary][&control=1][&receipts=1]`, or with `resume=…&after=…` in
 place of the token: a client that comes back.
@@ -12,7 +12,13 @@ from attrs import frozen
 
 from mob.errors import RequestInvalid
 
+PATH = "/live/ws"
 _FLAGS = {"1": True, "true": True, "0": False, "false": False}
+
+
+def format_of(rate: int) -> str:
+    """The name of raw speech at so many Hz: PCM16 little-endian mono."""
+    return f"pcm_{rate // 1000}k_mono"
 
 
 @frozen(slots=True)

@@ -35,13 +35,12 @@ from mob.server.rpc.errors import INTERNAL, Refused
 from mob.server.rpc.params import Params
 from mob.server.rpc.shapes import channel_capabilities
 from mob.server.rpc.tools import tools_of
+from mob.server.terms import PATH, format_of
 from mob.values import Image, Modality, TurnDetection
 
 JSON = dict[str, Any]
 TurningMode = Literal["provider_managed", "explicit_commit"]
 
-_PATH: Final = "/live/ws"
-_FORMAT: Final = "pcm_24k_mono"
 _SILENCE_MS: Final = 500
 _SILENCE_MARGIN_MS: Final = 200
 _CHUNK_BYTES: Final = 2 * 1024 * 1024
@@ -116,10 +115,10 @@ class LiveChannels:
 
     def _opened(self, held: HeldChannel, url: str) -> JSON:
         token = held.mint_token()
-        query = urlencode({"token": token, "channel": held.channel_id, "format": _FORMAT})
+        query = urlencode({"token": token, "channel": held.channel_id, "format": format_of(held.live.input_rate)})
         return {
             "channel_id": held.channel_id,
-            "transport": {"transport": "websocket", "url": f"{url}{_PATH}?{query}", "token": token},
+            "transport": {"transport": "websocket", "url": f"{url}{PATH}?{query}", "token": token},
             "capabilities": channel_capabilities(held.capabilities),
             "continuity": {"mode": held.continuity},
         }

@@ -21,10 +21,9 @@ from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.live import LiveDoor, channels_of
 from mob.server.rpc.params import Params
 from mob.server.rpc.team import handle_of, hosted_of, read
+from mob.server.terms import PATH
 
 JSON = dict[str, Any]
-
-PATH = "/live/ws"
 
 
 def team_live_methods(realm: Realm, door: LiveDoor) -> dict[str, Serve]:
