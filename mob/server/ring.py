@@ -156,14 +156,6 @@ class EventRing(Generic[_T]):
                 self._audio_bytes -= size
                 self._discarded += 1
 
-    def clear(self) -> None:
-        """Forget what is kept; nobody will read it."""
-        self.floor = self.last
-        self._kept.clear()
-        self._control.clear()
-        self._audio.clear()
-        self._control_bytes = self._audio_bytes = 0
-
     def statistics(self) -> RingStatistics:
         """As of now."""
         return RingStatistics(
@@ -215,11 +207,6 @@ class Cursor(Generic[_T]):
         self._ring = ring
         self._reading = False
         self.position = max(0, min(position, ring.last))
-
-    @property
-    def behind(self) -> int:
-        """How many numbers there are that were not read."""
-        return self._ring.last - self.position
 
     def next(self) -> Numbered[_T] | Gap | None:
         """The next event, or what is missing before it; None when everything was read. SlowReader."""

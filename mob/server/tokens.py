@@ -65,11 +65,6 @@ class TokenBook:
         """Use the token up; its payload. TokenRefused, and then nothing has changed."""
         return _spend(self._look(token, purpose, now=now, channel=channel), now)
 
-    def admit_any(self, token: str, purpose: Purpose, *, now: float) -> tuple[str, object]:
-        """Use a token up that says itself what it is for: its channel and its payload. TokenRefused."""
-        kept = self._look(token, purpose, now=now, channel=None)
-        return kept.channel, _spend(kept, now)
-
     def peek(self, token: str, purpose: Purpose, *, now: float, channel: str | None = None) -> object:
         """The payload of a token, which stays good: it may be shown again (a client secret). TokenRefused."""
         return self._look(token, purpose, now=now, channel=channel).payload

@@ -7,10 +7,8 @@ what that server offers: `initialize` lists it, and everything else is answered 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
 
 from mob.errors import MobError
 from mob.protocol.jsonrpc import INTERNAL_ERROR, METHOD_NOT_FOUND, Request, Response, RpcError
@@ -25,19 +23,11 @@ _log = logging.getLogger(__name__)
 Serve = Callable[["RpcClient", Params], Awaitable[Any]]
 
 
-@frozen(slots=True)
-class Method:
-    """One method: its name on the wire, and who serves it."""
-
-    name: str
-    serve: Serve
-
-
 class Methods:
     """The methods that a server offers, by name."""
 
-    def __init__(self, methods: Iterable[Method] = ()) -> None:
-        self._methods: dict[str, Serve] = {method.name: method.serve for method in methods}
+    def __init__(self) -> None:
+        self._methods: dict[str, Serve] = {}
         self.served = 0
         """Requests ever taken, whatever became of them."""
 

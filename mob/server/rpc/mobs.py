@@ -87,8 +87,7 @@ class MobLife:
         except BaseException:
             await self._realm.end_mob(hosted, "not created")
             raise
-        token = self._door.facts(hosted).claim_token = secrets.token_urlsafe(24)
-        return {"mob_id": hosted.mob_id, "claim_token": token}
+        return {"mob_id": hosted.mob_id, "claim_token": secrets.token_urlsafe(24)}
 
     async def list_mobs(self, _client: RpcClient, _params: Params) -> JSON:
         """The mobs, oldest first."""

@@ -98,7 +98,6 @@ class _KeptMob:
 class MobFacts:
     """One mob's. `completed`: it was declared done, and is not resumed."""
 
-    claim_token: str = ""
     completed: bool = False
     members: dict[str, MemberFacts] = field(factory=dict)
 
