@@ -3,7 +3,7 @@
 As `mob run` has it: `--say`, lines from a pipe, or the screen; JSON, plain lines, or that screen. What is typed goes to
 whoever has the floor (with `--member`, to that member) and waits its turn there: others may be talking, too, so nothing
 is cut off unless `/interrupt` says so. Leaving: the end of the input and Ctrl-D with 0, Ctrl-C with 130; when the mob
-stops, 0; when the server goes, 5.
+stops, or its server is stopped, 0; when the server goes without a word, 5.
 """
 
 from __future__ import annotations
@@ -176,6 +176,8 @@ class Attachment:
                 self._print(event)
                 self._printed = event.seq
                 self._news.set()
+        if not self._team.statistics().connected:
+            print("mob: the server was stopped, and the mob with it", file=sys.stderr, flush=True)
         all_of_it.cancel()
 
     def _print(self, event: RunEvent) -> None:

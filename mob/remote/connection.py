@@ -23,7 +23,7 @@ from mob.sessions.events import RunEvent
 
 JSON = dict[str, Any]
 
-_EVENT = "team/event"
+_EVENT, _STOPPING = "team/event", "server/stopping"
 _PAGE = 500
 
 
@@ -94,6 +94,9 @@ class Connection:
                 self._news.set()
         elif method == GIVE_UP:
             self.tools.given_up(params)
+        elif method == _STOPPING:
+            self.peer.end(ServerGone(f"{self.peer.where} was stopped; connect again when it is there"))
+            self.replica.end()
 
     def _asked(self, request: Request) -> bool:
         if request.method == RUN:

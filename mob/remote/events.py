@@ -54,9 +54,9 @@ class EventMirror:
         self._news.unpark_all()
 
     def end(self, gone: ServerGone | None = None) -> None:
-        """There will be no more: the run is over, or the server has gone and readers are told so."""
-        self._ended = True
-        self._gone = self._gone or gone
+        """There will be no more: the run is over, or the server has gone and readers are told so. The first counts."""
+        if not self._ended:
+            self._ended, self._gone = True, gone
         self._news.unpark_all()
 
     def place_after(self, seq: int) -> int:

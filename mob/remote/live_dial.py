@@ -52,7 +52,7 @@ class LiveDialler:
         params: JSON = {"member": member.identity, "generation": member.generation}
         if options is not None:
             params["options"] = _options_json(options)
-        opened = await self._connection.call("team/live_open", params, undo=self._forget)
+        opened = await self._ask(params)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             try:
@@ -67,6 +67,18 @@ class LiveDialler:
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    async def _ask(self, params: JSON) -> JSON:
+        try:
+            return await self._connection.call("team/live_open", params, undo=self._forget)
+        except CapabilityUnavailable as error:
+            if error.field == "team/live_open":  # it does not even offer the method
+                raise self._no_sockets() from None
+            raise
+
+    def _no_sockets(self) -> CapabilityUnavailable:
+        where = self._connection.peer.where
+        return CapabilityUnavailable(f"{where} has no live sockets; start it with --live-ws ADDRESS", field="live")
 
     def _make(self, opened: JSON) -> tuple[RemoteLive, LiveSocket]:
         limits = ChannelLimits()
@@ -85,9 +97,7 @@ class LiveDialler:
     def _url(self, opened: Mapping[str, Any]) -> str:
         base = self._base or opened.get("url")
         if not isinstance(base, str):
-            raise CapabilityUnavailable(
-                f"{self._connection.peer.where} has no live sockets; start it with --live-ws ADDRESS", field="live"
-            )
+            raise self._no_sockets()
         return base.rstrip("/") + str(codec_read(opened.get("path"), str, "path"))
 
     async def _dial(self, url: str, query: str) -> Transport:

@@ -83,7 +83,7 @@ class Replica:
             self.end()
 
     def end(self, gone: ServerGone | None = None) -> None:
-        """Nothing more will be told: the mob has stopped, or the server has gone."""
+        """Nothing more will be told: the mob has stopped, or is stopped with its server; or the server has gone."""
         if gone is None:
             self.state = "stopped"
         self.events.end(gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from attrs import frozen
 from mob.errors import UsageError
 
 _BACKLOG = 128
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 @frozen(slots=True)
@@ -44,6 +46,16 @@ async def listen(address: Address) -> tuple[list[trio.SocketListener], Address]:
         raise UsageError(f"cannot listen on {address}: {error}; choose another address, or port 0") from error
     host, port = listeners[0].socket.getsockname()[:2]
     return listeners, Address(host, port)
+
+
+def keep_alive(stream: trio.abc.Stream) -> None:
+    """Let the system find out when the peer of a connection that may be silent has vanished: in two minutes."""
+    if not isinstance(stream, trio.SocketStream):
+        return
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # not every system lets it be chosen
+            stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def tls_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:

@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from mob.server.auth import Gatekeeper, check_exposure
 from mob.server.front import Front, secure
-from mob.server.listening import Address, listen
+from mob.server.listening import Address, keep_alive, listen
 from mob.server.realm import Realm
 from mob.server.routes import Table
 from mob.server.rpc.dispatch import Methods
@@ -119,22 +119,19 @@ class _Server:
 
     def _front(self) -> Front:
         """Everything. Its rooms are loaded here, since a client that starts `mob rpc` waits for none of them."""
-        from mob.server.gateway.door import gateway_routes, gateway_sockets
+        from mob.server.gateway.door import gateway_sockets
         from mob.server.rest.door import rest_routes
         from mob.server.socket import live_sockets
 
         realm, gatekeeper = self._realm, self._settings.gatekeeper
         table = Table(
-            [
-                *rest_routes(
-                    realm,
-                    nursery=self._nursery,
-                    table=lambda: table,
-                    front=lambda: front,
-                    methods=self._methods,
-                ),
-                *gateway_routes(realm, gatekeeper),
-            ],
+            rest_routes(
+                realm,
+                nursery=self._nursery,
+                table=lambda: table,
+                front=lambda: front,
+                methods=self._methods,
+            ),
             [*live_sockets(realm), *gateway_sockets(realm, gatekeeper), *rpc_sockets(realm, self._methods)],
         )
         front = Front(table, gatekeeper, realm.limits, tls=self._settings.tls)
@@ -153,6 +150,7 @@ class _Server:
             await trio.aclose_forcefully(stream)
             return
         self._lines += 1
+        keep_alive(stream)
         try:
             secured = await secure(stream, self._settings.tls, limits)
             if secured is not None:

@@ -163,3 +163,40 @@ def test_a_mob_that_stops_ends_the_watching(tmp_path: Path) -> None:
     watching.communicate()
     process.wait(30)
     process.stdout.close()
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, 5)])
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_server_that_is_stopped_is_no_failure_and_one_that_is_lost_is(
+    tmp_path: Path, lines: bool, how: signal.Signals, code: int
+) -> None:
+    process = subprocess.Popen(
+        [*MOB, "serve", TEAM, "--rehearse", "--listen", "127.0.0.1:0", "--rpc", "127.0.0.1:0"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    url = process.stdout.readline().strip()
+    while lines and not url.startswith("tcp:"):
+        url = process.stderr.readline().strip().removeprefix("JSON-RPC lines: ")
+    watching = subprocess.Popen(
+        [*MOB, "attach", url],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stderr is not None
+    assert "attached" in watching.stderr.readline()
+    process.send_signal(how)
+    process.communicate(timeout=30)
+    watching.wait(30)
+    said = watching.stderr.read()
+    watching.communicate()
+    assert watching.returncode == code, said
+    assert ("the server was stopped" in said) == (how == signal.SIGINT)

@@ -88,6 +88,14 @@ def children() -> list[int]:
     return [int(pid) for task in Path(own).iterdir() for pid in (task / "children").read_text().split()]
 
 
+async def test_a_process_without_live_sockets_says_how_it_gets_them():
+    with trio.fail_after(60):
+        async with mob.connect(RPC[: RPC.index("--live-ws")]) as team:
+            with pytest.raises(mob.MobError, match="--live-ws"):
+                async with team.member("host").open_live():
+                    pass
+
+
 async def test_a_process_that_is_killed_in_a_call_is_a_server_that_has_gone():
     with trio.fail_after(60):
         async with mob.connect(RPC) as team:

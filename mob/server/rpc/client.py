@@ -7,15 +7,18 @@
                 when too many wait and their sender does not: who sent them is told, and tells the client in their place
     streams     one task per subscription of the client
 
-The client may be asked, too (`call`): that is how its own tools run. Whatever it began ends when it goes.
+The client may be asked, too (`call`): that is how its own tools run. Whatever it began ends when it goes. When it is
+the server that goes, its last word is `server/stopping`: so a client tells one that was stopped from one that was lost.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
 import trio
 from attrs import frozen
@@ -38,6 +41,8 @@ from mob.server.rooms import Rooms
 from mob.server.rpc.dispatch import Methods
 
 _log = logging.getLogger(__name__)
+
+STOPPING: Final = "server/stopping"
 
 
 class Link(Protocol):
@@ -127,9 +132,15 @@ class RpcClient:
         finally:
             self._line.clear()
             self._give_up_calls()
+            if trio.current_effective_deadline() == -math.inf:  # we were cancelled: nobody does that but the server
+                await self._say_goodbye()
             with trio.CancelScope(shield=True):
                 for close in reversed(self._closing):
                     await close()
+
+    async def _say_goodbye(self) -> None:
+        with trio.move_on_after(self.limits.close_s, shield=True), suppress(trio.BrokenResourceError):
+            await self._link.send(write_message(Notification(STOPPING, {})))
 
     def at_end(self, close: Callable[[], Awaitable[None]]) -> None:
         """Call this when the client has gone, last added first."""

@@ -119,15 +119,18 @@ class _Guarded:
         return await self._receive()
 
     async def _first(self) -> bytes | None:
-        """The first line, if it is a message; None after a refusal."""
-        with suppress(TooLong):
+        """The first line, if it is a message and comes soon; None after a refusal."""
+        said = "the first line is no JSON-RPC message: who speaks something else is not listened to"
+        with trio.move_on_after(self._limits.head_s) as patience, suppress(TooLong):
             data: bytes | None = b""
             while data is not None and not data.strip():
                 data = await self._link.receive()
             if data is None or not isinstance(read_message(data), Malformed):
                 self._receive = self._link.receive
                 return data
-        error = Unauthorized("the first line is no JSON-RPC message: who speaks something else is not listened to")
+        if patience.cancelled_caught:
+            said = f"no message came within {self._limits.head_s:g} s: a place is for who has something to say"
+        error = Unauthorized(said)
         await self._link.send(write_message(Response(None, error=error_of(error))))
         return None
 

@@ -32,6 +32,7 @@ class StreamLink:
         self._searched = 0
         self._skipping = False
         self._ended = False
+        self._torn = False
 
     async def receive(self) -> bytes | None:
         """The next line, without its end; None at the end. What follows the last newline is a line, too.
@@ -89,8 +90,12 @@ class StreamLink:
         self._buffer += data
 
     async def send(self, message: bytes) -> None:
-        """Write one line. trio.BrokenResourceError."""
+        """Write one line. trio.BrokenResourceError, also when a line before it was cut off: it would make no sense."""
+        if self._torn:
+            raise trio.BrokenResourceError("a line was cut off in the middle")
+        self._torn = True
         await self._send.send_all(message + _NEWLINE)
+        self._torn = False
 
 
 class PatientLink:

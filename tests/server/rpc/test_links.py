@@ -127,6 +127,17 @@ async def test_where_a_secret_is_wanted_it_comes_first(autojump_clock, first, le
             assert SECRET not in answers.decode()
 
 
+@pytest.mark.parametrize("gatekeeper", [Gatekeeper(), Gatekeeper(SECRET)])
+async def test_who_says_nothing_holds_no_place(autojump_clock, gatekeeper):
+    async with open_server() as (realm, methods):
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = StreamLink(theirs, theirs, max_bytes=realm.limits.max_request_bytes)
+        began = trio.current_time()
+        await serve_rpc_lines(link, methods, realm.limits, gatekeeper=gatekeeper)
+        assert trio.current_time() - began < 2 * realm.limits.head_s
+        assert b"SCOPE_DENIED" in await ours.receive_some()
+
+
 async def test_the_socket_has_one_message_a_frame_and_so_many_clients(autojump_clock):
     limits = DoorLimits(max_rpc_clients=1)
     async with open_server(limits=limits) as (realm, methods):
