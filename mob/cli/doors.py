@@ -14,6 +14,7 @@ from mob.cli.loop import run_loop
 from mob.cli.signals import INTERRUPTED, cancel_on_signal
 from mob.definition.load import load
 from mob.definition.model import MobDefinition
+from mob.errors import UsageError
 from mob.rehearsal.faults import parse_fault
 from mob.server.auth import Gatekeeper, read_secret
 from mob.server.realm import Realm, RealmSettings
@@ -41,8 +42,15 @@ def realm_settings(arguments: argparse.Namespace, name: str, instance: str | Non
 
 
 def load_teams(paths: Sequence[Path]) -> list[MobDefinition]:
-    """The teams of these files. DefinitionError."""
-    return [load(path) for path in paths]
+    """The teams of these files. DefinitionError; UsageError for two of the same id."""
+    loaded: dict[str, tuple[Path, MobDefinition]] = {}
+    for path in paths:
+        definition = load(path)
+        if definition.id in loaded:
+            first = loaded[definition.id][0]
+            raise UsageError(f"{first} and {path} are both the team {definition.id!r}; serve one, or change an id")
+        loaded[definition.id] = path, definition
+    return [definition for _, definition in loaded.values()]
 
 
 async def serve_realm(realm: Realm, settings: DoorSettings, on_ready: Callable[[Served], None]) -> None:

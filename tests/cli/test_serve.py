@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mob.cli.doors import load_teams
+from mob.errors import UsageError
+
 TEAM = str(Path(__file__).resolve().parents[2] / "definitions" / "front-desk.toml")
 SERVE = [sys.executable, "-W", "error", "-m", "mob", "serve", TEAM, "--rehearse"]
 PORTS = ["--listen", "127.0.0.1:0", "--rpc", "127.0.0.1:0"]
@@ -85,3 +88,10 @@ def test_what_clients_make_outlives_the_server(tmp_path):
 
 def messages(ask, mob_id: str, identity: str) -> int:
     return ask("mob/member_history", mob_id=mob_id, agent_identity=identity)["page"]["message_count"]
+
+
+def test_a_team_is_served_once(tmp_path):
+    again = tmp_path / "again.toml"
+    again.write_text(Path(TEAM).read_text())
+    with pytest.raises(UsageError, match=r"again\.toml and .*front-desk\.toml are both the team 'front-desk'"):
+        load_teams([again, Path(TEAM)])

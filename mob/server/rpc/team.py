@@ -82,7 +82,9 @@ def hosted_of(realm: Realm, params: Params) -> HostedMob:
         raise MobUnknown("this server has no mob; create one first, or start it with a team file")
     if len(mobs) > 1:
         known = ", ".join(hosted.mob_id for hosted in mobs)
-        raise RequestInvalid(f"this server has more than one mob: name one of {known}", field="mob")
+        raise RequestInvalid(
+            f"this server has more than one mob: name one of {known} (`mob`; --mob of mob attach)", field="mob"
+        )
     return mobs[0]
 
 
