@@ -22,7 +22,7 @@ from mob.history.items import Turn
 from mob.server.auth import Gatekeeper
 from mob.server.documents import definition_of
 from mob.server.front import Front
-from mob.server.gateway.door import gateway_routes, gateway_sockets
+from mob.server.gateway.door import gateway_sockets
 from mob.server.limits import DoorLimits
 from mob.server.realm import AGENT, Realm, RealmSettings, SessionRef, open_realm
 from mob.server.rest.door import rest_routes
@@ -134,7 +134,6 @@ def _house(realm: Realm, nursery: trio.Nursery, complaints: Complaints, gatekeep
     table = Table(
         [
             *rest_routes(realm, nursery=nursery, table=lambda: table, front=lambda: front, methods=methods),
-            *gateway_routes(realm, gatekeeper),
         ],
         [*live_sockets(realm), *gateway_sockets(realm, gatekeeper), *rpc_sockets(realm, methods)],
     )

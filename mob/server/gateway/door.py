@@ -28,7 +28,7 @@ from mob.server.gateway.policy import Policy
 from mob.server.gateway.speaker import Ability, Speaker
 from mob.server.gateway.text_speaker import TextSpeaker
 from mob.server.realm import Realm, SessionRef
-from mob.server.routes import Route, SocketRoute, Visit
+from mob.server.routes import SocketRoute, Visit
 from mob.values import TurnDetection
 from mob.web.streams import Head
 
@@ -145,11 +145,6 @@ def ability_of(ref: SessionRef) -> Ability:
     model = session.model
     speaks = "audio" in model.output_modalities if model.realtime else session.profile.voice is not None
     return Ability(ref.identity, model, model.realtime, speaks)
-
-
-def gateway_routes(realm: Realm, gatekeeper: Gatekeeper) -> Sequence[Route]:
-    """The gateway's plain HTTP: there is none; client secrets and models are `mob.server.rest`'s."""
-    return ()
 
 
 def gateway_sockets(realm: Realm, gatekeeper: Gatekeeper) -> Sequence[SocketRoute]:
