@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
+from attrs import define
 
 from mob.errors import AlreadyOpen
 
@@ -73,3 +74,15 @@ class Place:
     def _wait_until(self, deadline: float) -> None:
         self._deadline = deadline
         self._changed.set()
+
+
+@define(slots=True)
+class SocketCounts:
+    """Live sockets now open, ever attached, ever refused; what slow clients did not get; commands refused."""
+
+    open: int = 0
+    attached: int = 0
+    refused: int = 0
+    lost_audio_bytes: int = 0
+    lost_events: int = 0
+    commands_refused: int = 0

@@ -21,6 +21,7 @@ from mob.errors import AlreadyOpen, ChannelUnknown, DoorFull, LiveClosed, MobErr
 from mob.live.channel import LiveChannel
 from mob.live.ports import ChannelOptions
 from mob.live.watchdog import Watchdog
+from mob.server.attached import SocketCounts
 from mob.server.channels import HeldChannel, Session
 from mob.server.limits import DoorLimits
 from mob.server.tokens import TokenBook
@@ -36,6 +37,8 @@ class ChannelBook:
         self._limits = limits
         self._tokens = tokens
         self._nursery = nursery
+        self.sockets = SocketCounts()
+        """The live sockets of all channels, on whichever port."""
         self.watchdog = Watchdog()
         """Looks after the sockets of attached clients."""
         nursery.start_soon(self.watchdog.run)

@@ -15,6 +15,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from mob.errors import MobError
+from mob.server.attached import SocketCounts
 from mob.server.channels import HeldChannel
 from mob.server.front import FrontStatistics
 from mob.server.hosted import HostedMob
@@ -82,6 +83,7 @@ def realm_metrics(realm: Realm) -> Iterator[Metric]:
     for name, kind, text, labels, part in _OF_MOBS:
         yield _summed(name, kind, text, labels, (getattr(tally, part) for tally in tallies))
     yield from _channel_metrics(tuple(realm.channels))
+    yield from _socket_metrics(realm.channels.sockets)
 
 
 def _channel_metrics(channels: tuple[HeldChannel, ...]) -> Iterator[Metric]:
@@ -92,6 +94,16 @@ def _channel_metrics(channels: tuple[HeldChannel, ...]) -> Iterator[Metric]:
     yield one("mob_live_sockets", "gauge", "Live sockets that are attached to a channel.", attached)
     dropped = sum(each.ring.audio_bytes_dropped for each in there)
     yield one("mob_live_audio_dropped_bytes", "gauge", "Audio that the channels of now had no room for.", dropped)
+
+
+def _socket_metrics(counts: SocketCounts) -> Iterator[Metric]:
+    yield one("mob_live_sockets_total", "counter", "Live sockets ever attached.", counts.attached)
+    yield one("mob_live_sockets_refused_total", "counter", "Live sockets that were refused.", counts.refused)
+    refused = counts.commands_refused
+    yield one("mob_live_commands_refused_total", "counter", "Refused commands of sockets that ended.", refused)
+    yield one("mob_live_events_lost_total", "counter", "Events that slow sockets lost, once ended.", counts.lost_events)
+    lost = counts.lost_audio_bytes
+    yield one("mob_live_audio_lost_bytes_total", "counter", "Sound that slow sockets lost, once ended.", lost)
 
 
 @frozen(slots=True)

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import trio
-from attrs import frozen
 
 from mob.errors import ChannelUnknown, DoorFull, LiveRejected, MobError, RequestInvalid, TokenRefused
 from mob.live.transport_port import Transport, TransportClosed
@@ -41,31 +40,12 @@ REFUSED = 1008
 """The close code of every refusal (RFC 6455: policy)."""
 
 
-@frozen(slots=True)
-class SocketStatistics:
-    """Live sockets now open, ever attached, ever refused; what slow clients did not get; commands refused."""
-
-    open: int
-    attached: int
-    refused: int
-    lost_audio_bytes: int
-    lost_events: int
-    commands_refused: int
-
-
 class LiveSockets:
     """All live sockets of a realm."""
 
     def __init__(self, realm: Realm) -> None:
         self._realm = realm
-        self._open = self._attached = self._refused = 0
-        self._lost_bytes = self._lost_events = self._rejected = 0
-
-    def statistics(self) -> SocketStatistics:
-        """As of now."""
-        return SocketStatistics(
-            self._open, self._attached, self._refused, self._lost_bytes, self._lost_events, self._rejected
-        )
+        self._counts = realm.channels.sockets
 
     async def serve(self, visit: Visit) -> None:
         """One WebSocket, to its end. Only those that are let in count: a refused one takes nobody's place."""
@@ -75,16 +55,17 @@ class LiveSockets:
         except MobError as error:
             await self._refuse(visit.transport, error)
             return
-        self._open += 1
-        self._attached += 1
+        counts = self._counts
+        counts.open += 1
+        counts.attached += 1
         try:
             with self._realm.channels.watchdog.watch(visit.transport):
                 await session.run()
         finally:
-            self._open -= 1
-            self._lost_bytes += session.teller.lost_bytes
-            self._lost_events += session.teller.lost_events
-            self._rejected += session.listener.refused
+            counts.open -= 1
+            counts.lost_audio_bytes += session.teller.lost_bytes
+            counts.lost_events += session.teller.lost_events
+            counts.commands_refused += session.listener.refused
 
     def _attach(self, terms: Terms, transport: Transport) -> _Session:
         """Let the client in, wholly or not at all.
@@ -94,8 +75,8 @@ class LiveSockets:
         tokens, now = self._realm.tokens, trio.current_time()
         purpose: Purpose = "live" if terms.resume is None else "resume"
         tokens.peek(terms.shown, purpose, now=now, channel=terms.channel)
-        if self._open >= self._realm.limits.max_sockets:
-            raise DoorFull(f"{self._open} live sockets are open, which is all this server takes")
+        if self._counts.open >= self._realm.limits.max_sockets:
+            raise DoorFull(f"{self._counts.open} live sockets are open, which is all this server takes")
         held = self._realm.channels.get(terms.channel)
         expected = format_of(held.live.input_rate)
         if terms.format not in (None, expected):
@@ -115,7 +96,7 @@ class LiveSockets:
         return session
 
     async def _refuse(self, transport: Transport, error: MobError) -> None:
-        self._refused += 1
+        self._counts.refused += 1
         await _part(transport, _error_frame(error), REFUSED, error.code, within_s=self._realm.limits.close_s)
 
 

@@ -21,6 +21,7 @@ from mob.protocol import frames
 from mob.protocol.frames import ClientFrame, encode_frame
 from mob.rehearsal.voice import speak
 from mob.server.limits import DoorLimits
+from mob.server.metrics import realm_metrics, render
 from mob.server.realm import AGENT
 from mob.server.telling import Teller
 from mob.sessions.tools import ToolFunction
@@ -210,6 +211,12 @@ async def test_lost_sound_is_told_and_the_history_does_not_claim_that_it_was_hea
             assert {name for gap in lost for name in gap["item_ids"]} == {frame["turn"]["items"][-1]["id"]}
             assert frame["turn"]["items"][-1]["fidelity"] == "unknown"
             assert [error["code"] for error in client.of("channel_error")] == ["audio_dropped"]
+        await trio.testing.wait_all_tasks_blocked()
+        counts = door.realm.channels.sockets
+        assert (counts.open, counts.attached, counts.refused) == (0, 1, 0)
+        assert counts.lost_audio_bytes >= sum(gap["audio_bytes"] for gap in lost)
+        told = render(realm_metrics(door.realm))
+        assert f"mob_live_audio_lost_bytes_total {counts.lost_audio_bytes}" in told
 
 
 async def test_a_client_that_is_behind_hears_of_the_cut_and_not_of_the_cut_sound(autojump_clock):
