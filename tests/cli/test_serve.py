@@ -90,8 +90,6 @@ def messages(ask, mob_id: str, identity: str) -> int:
     return ask("mob/member_history", mob_id=mob_id, agent_identity=identity)["page"]["message_count"]
 
 
-def test_a_team_is_served_once(tmp_path):
-    again = tmp_path / "again.toml"
-    again.write_text(Path(TEAM).read_text())
-    with pytest.raises(UsageError, match=r"again\.toml and .*front-desk\.toml are both the team 'front-desk'"):
-        load_teams([again, Path(TEAM)])
+def test_a_team_is_served_once():
+    with pytest.raises(UsageError, match=r"front-desk\.toml are both the team 'front-desk'"):
+        load_teams([Path(TEAM), Path(TEAM)])
