@@ -15,7 +15,6 @@ from mob.server.pictures import check_together, read_picture
 from mob.server.rpc.params import Params
 from mob.values import Image
 
-_MOST = DoorLimits()
 _MAX_BLOCKS: Final = 256
 _MAX_TEXT: Final = 4_000_000
 
@@ -42,26 +41,27 @@ class Content:
         return whole.digest()
 
 
-def content(params: Params, name: str) -> Content:
+def content(params: Params, name: str, limits: DoorLimits) -> Content:
     """What must be there, though it may be empty. RequestInvalid, CapabilityUnavailable."""
-    found = maybe_content(params, name)
+    found = maybe_content(params, name, limits)
     if found is None:
         raise params.wrong(name, "is missing")
     return found
 
 
-def maybe_content(params: Params, name: str) -> Content | None:
+def maybe_content(params: Params, name: str, limits: DoorLimits) -> Content | None:
     """What was said, or None when it is not given. RequestInvalid, CapabilityUnavailable."""
     value = params.values.get(name)
-    return None if value is None else read_content(params, name, value)
+    return None if value is None else read_content(params, name, value, limits)
 
 
-def contents(params: Params, name: str) -> list[Content]:
+def contents(params: Params, name: str, limits: DoorLimits) -> list[Content]:
     """A list of such, empty when it is not given."""
-    return [read_content(params, f"{name}[{i}]", value) for i, value in enumerate(params.items(name, most=_MAX_BLOCKS))]
+    values = enumerate(params.items(name, most=_MAX_BLOCKS))
+    return [read_content(params, f"{name}[{i}]", value, limits) for i, value in values]
 
 
-def read_content(params: Params, name: str, value: Any) -> Content:
+def read_content(params: Params, name: str, value: Any, limits: DoorLimits) -> Content:
     """What this value says, that stands at `name` of `params`."""
     if isinstance(value, str):
         return Content(_text(params, name, value))
@@ -80,7 +80,7 @@ def read_content(params: Params, name: str, value: Any) -> Content:
         if kind == "text":
             texts.append(_text(block, "text", block.maybe_text("text", most=_MAX_TEXT) or ""))
         elif kind == "image":
-            images.append(_image(block))
+            images.append(_image(block, limits))
         elif kind in ("video", "audio"):
             raise CapabilityUnavailable(
                 f"`{block.path}`: this server takes no {kind} here; send speech over a live channel",
@@ -88,7 +88,7 @@ def read_content(params: Params, name: str, value: Any) -> Content:
             )
         else:
             raise block.wrong("type", f"must be text or image, not {kind[:60]!r}")
-    check_together(images, _MOST, field=params.where(name))
+    check_together(images, limits, field=params.where(name))
     return Content("\n".join(texts), tuple(images))
 
 
@@ -100,7 +100,7 @@ def _text(params: Params, name: str, text: str) -> str:
     return text
 
 
-def _image(block: Params) -> Image:
+def _image(block: Params, limits: DoorLimits) -> Image:
     source = block.text("source")
     if source == "blob":
         raise CapabilityUnavailable(
@@ -110,14 +110,14 @@ def _image(block: Params) -> Image:
         raise block.wrong("source", f"must be inline or blob, not {source[:60]!r}")
     return read_picture(
         block.text("media_type"),
-        block.text("data", most=_MOST.max_image_bytes * 2),
-        _MOST,
+        block.text("data", most=limits.max_request_bytes),
+        limits,
         mime_field=block.where("media_type"),
         data_field=block.where("data"),
     )
 
 
-def decoded(params: Params, name: str, *, most: int = _MOST.max_image_bytes) -> bytes:
+def decoded(params: Params, name: str, *, most: int) -> bytes:
     """Base64 that must be there, as bytes. RequestInvalid, also for more than `most` of them."""
     text = params.text(name, most=most * 2)
     if len(text) * 3 // 4 > most + 3:

@@ -26,6 +26,7 @@ from mob.protocol.plain import status_json
 from mob.protocol.refusals import refusal_code
 from mob.server.channel_inputs import InputRefused
 from mob.server.channels import HeldChannel
+from mob.server.limits import DoorLimits
 from mob.server.realm import Realm, SessionRef
 from mob.server.rooms import Room
 from mob.server.rpc.client import RpcClient
@@ -141,7 +142,8 @@ class LiveChannels:
                 case "text":
                     await held.send_text(chunk.maybe_text("text") or "")
                 case "image":
-                    await held.send_image(chunk.maybe_text("idempotency_key") or "", _picture(chunk))
+                    key, image = chunk.maybe_text("idempotency_key") or "", _picture(chunk, self._realm.limits)
+                    await held.send_image(key, image)
                 case "video_frame":
                     raise InputRefused("this server takes no video", reason="video_frame_input_not_implemented")
                 case other:
@@ -265,9 +267,9 @@ def _detection(ref: SessionRef, mode: TurningMode | None) -> TurnDetection:
     return TurnDetection()
 
 
-def _picture(chunk: Params) -> Image:
+def _picture(chunk: Params, limits: DoorLimits) -> Image:
     try:
-        data = decoded(chunk, "data")
+        data = decoded(chunk, "data", most=limits.max_request_bytes)
     except RequestInvalid as error:
         text = chunk.values.get("data")
         if isinstance(text, str) and "base64" in error.message:

@@ -81,7 +81,7 @@ class Members:
     async def spawn(self, client: RpcClient, params: Params) -> JSON:
         """A new member. ProfileUnknown, MemberExists, DoorFull, UsageError, CapabilityUnavailable, …"""
         hosted = await self._door.started(params)
-        handle = await self._spawn(client, hosted, spawn_spec(params, hosted))
+        handle = await self._spawn(client, hosted, spawn_spec(params, hosted, client.limits))
         return {
             "mob_id": hosted.mob_id,
             **spawned(hosted.mob_id, handle.identity),
@@ -94,7 +94,7 @@ class Members:
         results: list[JSON] = []
         for each in params.children("specs", most=_MOST_SPECS):
             try:
-                handle = await self._spawn(client, hosted, spawn_spec(each, hosted))
+                handle = await self._spawn(client, hosted, spawn_spec(each, hosted, client.limits))
                 results.append({"status": "spawned", "result": spawned(hosted.mob_id, handle.identity)})
             except MobError as error:
                 failed = {"cause": cause_of(error), "message": error.message}
@@ -104,7 +104,7 @@ class Members:
     async def ensure(self, client: RpcClient, params: Params) -> JSON:
         """The member, spawned only when it is not there."""
         hosted = await self._door.started(params)
-        spec = spawn_spec(params.child("spec"), hosted)
+        spec = spawn_spec(params.child("spec"), hosted, self._door.realm.limits)
         try:
             await self._spawn(client, hosted, spec)
         except MemberExists:
@@ -122,7 +122,7 @@ class Members:
 
     async def respawn(self, _client: RpcClient, params: Params) -> JSON:
         """Its next generation, with the same history, labels and wiring. MemberUnknown, StaleGeneration."""
-        first = maybe_content(params, "initial_message") or None
+        first = maybe_content(params, "initial_message", self._door.realm.limits) or None
         hosted, handle = await self._door.member(params)
         await _carried(lambda: hosted.mob.respawn(handle.identity))
         new = hosted.member(handle.identity)

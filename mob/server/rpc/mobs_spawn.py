@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from mob.errors import CapabilityUnavailable
 from mob.server.hosted import HostedMob
+from mob.server.limits import DoorLimits
 from mob.server.rpc.content import Content, maybe_content
 from mob.server.rpc.mobs_facts import RuntimeMode
 from mob.server.rpc.mobs_shapes import ProfileUnknown
@@ -40,7 +41,7 @@ class SpawnSpec:
     first: Content | None = None
 
 
-def spawn_spec(params: Params, hosted: HostedMob) -> SpawnSpec:
+def spawn_spec(params: Params, hosted: HostedMob, limits: DoorLimits) -> SpawnSpec:
     """Read one. RequestInvalid, CapabilityUnavailable, ProfileUnknown."""
     _refuse(params)
     profile = params.text("profile", most=200)
@@ -53,7 +54,7 @@ def spawn_spec(params: Params, hosted: HostedMob) -> SpawnSpec:
         labels=params.labels("labels"),
         runtime_mode=cast("RuntimeMode", params.choice("runtime_mode", RUNTIME_MODES, RUNTIME_MODES[0])),
         overrides=_overrides(params, hosted.definition.profiles[profile].instructions),
-        first=maybe_content(params, "initial_message") or None,
+        first=maybe_content(params, "initial_message", limits) or None,
     )
 
 

@@ -53,7 +53,7 @@ class Talk:
 
     async def send(self, _client: RpcClient, params: Params) -> JSON:
         """Say something to a member and go on. MailboxFull, MemberNotRunning, DuplicateRequest, StaleGeneration, …"""
-        said = content(params, "content")
+        said = content(params, "content", self._door.realm.limits)
         if not said:
             raise params.wrong("content", "says nothing")
         mode = params.choice("handling_mode", _MODES, _MODES[0])

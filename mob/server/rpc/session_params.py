@@ -26,6 +26,7 @@ from attrs import evolve
 
 from mob.errors import CapabilityUnavailable, RequestInvalid
 from mob.server.config import RealmConfig
+from mob.server.limits import DoorLimits
 from mob.server.rpc.content import Content, contents, maybe_content
 from mob.server.rpc.params import Params
 from mob.server.rpc.turns import Said
@@ -115,20 +116,20 @@ def _prompt(params: Params, default: str) -> str:
     return default if text is None else text
 
 
-def said_from(params: Params, *, notes: bool) -> Said:
+def said_from(params: Params, limits: DoorLimits, *, notes: bool) -> Said:
     """What the turn is begun with. `notes`: `additional_instructions` are the turn's, and go before it."""
-    before = contents(params, "injected_context")
+    before = contents(params, "injected_context", limits)
     if any(each.images for each in before):
         raise CapabilityUnavailable("context is text here: put pictures into the prompt", field="injected_context")
     own = params.texts("additional_instructions", most=100) if notes else ()
     transient = params.maybe_text("transient_turn_context")
     context = (*(each.text for each in before), *own, *([transient] if transient else ()))
-    return Said(maybe_content(params, "prompt") or Content(), tuple(text for text in context if text))
+    return Said(maybe_content(params, "prompt", limits) or Content(), tuple(text for text in context if text))
 
 
-def staged_from(params: Params) -> JSON:
+def staged_from(params: Params, limits: DoorLimits) -> JSON:
     """What a session's first turn will begin with, as it is kept until then. RequestInvalid when it is too much."""
-    said_from(params, notes=False)
+    said_from(params, limits, notes=False)
     staged = {name: params.values[name] for name in ("prompt", "injected_context") if params.values.get(name)}
     check_staged(staged)
     return staged
@@ -143,11 +144,11 @@ def check_staged(staged: Mapping[str, Any]) -> None:
         )
 
 
-def with_staged(said: Said, staged: Mapping[str, Any] | None) -> Said:
+def with_staged(said: Said, staged: Mapping[str, Any] | None, limits: DoorLimits) -> Said:
     """What was staged, and then what the turn itself says."""
     if not staged:
         return said
-    before = said_from(Params(staged), notes=False)
+    before = said_from(Params(staged), limits, notes=False)
     texts = [text for text in (before.prompt.text, said.prompt.text) if text]
     prompt = Content("\n\n".join(texts), (*before.prompt.images, *said.prompt.images))
     return Said(prompt, (*before.context, *said.context))

@@ -89,8 +89,9 @@ class SessionDoor:
         """A new session: with its first turn, or idle."""
         spec = spec_from(params, self._realm.config)
         deferred = params.choice("initial_turn", ("deferred", "run_immediately")) == "deferred"
-        said = said_from(params, notes=False)
-        staged = staged_from(params) if deferred else None
+        limits = self._realm.limits
+        said = said_from(params, limits, notes=False)
+        staged = staged_from(params, limits) if deferred else None
         labels, tools = params.labels("labels"), read_tools(params, "external_tools")
         ref = self._realm.add_session(spec.definition, document=spec.as_json(), labels=labels)
         try:
@@ -192,7 +193,8 @@ class SessionDoor:
     async def start_turn(self, client: RpcClient, params: Params) -> JSON:
         """One turn; answered when it is over."""
         ref = self._session(params)
-        said = with_staged(said_from(params, notes=True), self._realm.kept_of(ref.hosted).get(_STAGED))
+        limits, staged = self._realm.limits, self._realm.kept_of(ref.hosted).get(_STAGED)
+        said = with_staged(said_from(params, limits, notes=True), staged, limits)
         if not said:
             raise RequestInvalid("`prompt` is empty, and nothing else is said in this turn", field="prompt")
         with self._turns.hold(ref) as held:

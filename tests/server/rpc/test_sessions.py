@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 
 import pytest
@@ -262,3 +263,12 @@ def test_pages_of_a_history_come_to_the_whole_and_the_published_client_takes_the
     assert pages == whole
     page = {"session_id": "s", "message_count": total, "offset": 0, "has_more": False, "messages": whole}
     assert len(check_history(page)) == total
+
+
+async def test_the_servers_own_bound_of_pictures_is_obeyed_not_the_usual_one(autojump_clock):
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(100)).decode()
+    picture = {"type": "image", "source": "inline", "media_type": "image/png", "data": png}
+    async with open_server(limits=DoorLimits(max_image_bytes=50)) as (realm, methods), join(realm, methods) as peer:
+        for prompt in ([picture], [{"type": "text", "text": QUESTION}, picture]):
+            with pytest.raises(RpcFailed, match="50"):
+                await peer("session/create", prompt=prompt, **WRITES)
