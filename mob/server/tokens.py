@@ -69,6 +69,12 @@ class TokenBook:
         """The payload of a token, which stays good: it may be shown again (a client secret). TokenRefused."""
         return self._look(token, purpose, now=now, channel=channel).payload
 
+    def alive(self, purpose: Purpose, *, now: float) -> int:
+        """How many tokens of this purpose still open something."""
+        return sum(
+            kept.purpose == purpose and kept.fault is None and kept.expires_at > now for kept in self._tokens.values()
+        )
+
     def revoke(self, channel: str, purpose: Purpose, *, now: float, but: str | None = None) -> None:
         """What was minted for this channel and purpose opens nothing any more, except for the token `but`."""
         spared = None if but is None else _digest(but)

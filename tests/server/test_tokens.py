@@ -131,3 +131,16 @@ def test_law_25_mutant_a_token_that_is_not_spent_is_caught(monkeypatch):
     monkeypatch.setattr("mob.server.tokens._spend", lambda kept, now: kept.payload)
     with pytest.raises(pytest.fail.Exception):
         check_law_25(twice, TokenBook(max_tokens=100))
+
+
+def test_tokens_of_a_purpose_are_counted_while_they_open_something():
+    book = TokenBook(max_tokens=9)
+    spent = book.mint("c", "live", now=0, ttl_s=10)
+    book.mint("c", "live", now=0, ttl_s=10)
+    book.mint("c", "live", now=0, ttl_s=2)
+    book.mint("c", "realtime", now=0, ttl_s=10)
+    assert (book.alive("live", now=1), book.alive("realtime", now=1)) == (3, 1)
+    book.admit(spent, "c", "live", now=1)
+    assert book.alive("live", now=3) == 1
+    book.revoke("c", "live", now=3)
+    assert (book.alive("live", now=3), book.alive("realtime", now=11)) == (0, 0)

@@ -35,7 +35,6 @@ class OpenAiDoor:
     def __init__(self, realm: Realm) -> None:
         self._realm = realm
         self._ids = Ids()
-        self._expiries: list[float] = []
 
     async def models(self, call: Call) -> None:
         """All models: the members."""
@@ -81,12 +80,9 @@ class OpenAiDoor:
 
     def _mint(self, seconds: int, config: object) -> str:
         now = trio.current_time()
-        alive = [until for until in self._expiries if until > now]
-        if len(alive) >= self._realm.limits.max_client_secrets:
-            raise DoorFull(
-                f"{len(alive)} client secrets are alive, which is all this server makes; wait until one ends"
-            )
-        self._expiries = [*alive, now + seconds]
+        alive = self._realm.tokens.alive("realtime", now=now)
+        if alive >= self._realm.limits.max_client_secrets:
+            raise DoorFull(f"{alive} client secrets are alive, which is all this server makes; wait until one ends")
         return self._realm.tokens.mint(
             _CHANNEL, "realtime", now=now, ttl_s=seconds, payload=config, prefix=CLIENT_SECRET_PREFIX
         )
