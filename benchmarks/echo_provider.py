@@ -20,7 +20,7 @@ HEAD, TAIL = '"audio":"', '"'
 
 
 def event(kind: str, **fields: object) -> str:
-    return json.dumps({"type": kind, "event_id": "event_bench", **fields})
+    return json.dumps({"type": kind, "event_id": "event_bench", **fields}, separators=(",", ":"))
 
 
 DELTA = event("response.output_audio.delta", **IDS, delta="@").partition("@")

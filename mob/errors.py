@@ -465,6 +465,6 @@ class DoorFull(DoorError):
 
 
 class ServerGone(DoorError):
-    """The server of `mob.connect` cannot be reached, or has gone. What was asked of it may or may not have been done."""
+    """The server of `mob.connect` cannot be reached, or has gone. What was asked of it may or may not be done."""
 
     code = "server_gone"

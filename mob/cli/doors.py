@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -57,6 +58,9 @@ async def serve_realm(realm: Realm, settings: DoorSettings, on_ready: Callable[[
     """Serve the doors, and say on stderr what whoever started the server should know."""
 
     def ready(served: Served) -> None:
+        # What is there now lives as long as the process: no collection need look through it, while sound is relayed.
+        gc.collect()
+        gc.freeze()
         for warning in served.warnings:
             print(f"mob: warning: {warning}", file=sys.stderr)
         on_ready(served)

@@ -7,6 +7,7 @@ drops the oldest. There is one reader.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 from attrs import frozen
@@ -38,6 +39,8 @@ class ClientBuffer:
         self._wake: trio.Event | None = None
         self._closed = False
         self._dropped = self._discarded = 0
+        self.sink: Callable[[AudioDelta], bool] | None = None
+        """Who takes speech without waiting for it. Asked only while the reader waits and nothing stands before it."""
 
     def put(self, event: LiveEvent) -> bool:
         """A control event. False when too many wait: the channel must end (the event is kept all the same)."""
@@ -48,6 +51,8 @@ class ClientBuffer:
 
     def put_audio(self, delta: AudioDelta) -> tuple[str, ...]:
         """A piece of speech. Gives the items of which audio had to be dropped for it."""
+        if self.sink is not None and self._wake is not None and self.sink(delta):
+            return ()
         self._serial += 1
         self._audio.append((self._serial, delta))
         self._audio_bytes += len(delta.pcm)

@@ -334,6 +334,14 @@ class LiveChannel:
             raise StopAsyncIteration
         return event
 
+    def take_audio(self, sink: Callable[[AudioDelta], bool] | None) -> None:
+        """Give speech to `sink` where the reader of the events waits anyway, in the task that brings it, with no hop.
+
+        It must not wait and not raise. What it does not take (False), and what comes while the reader is behind, is
+        read as always; so nothing overtakes anything. None: no more.
+        """
+        self._pump.buffer.sink = sink
+
     async def close(self, reason: str = "client_closed") -> None:
         """End the channel and wait until it has. May be called again, by anybody, at any time.
 

@@ -169,7 +169,7 @@ class Answering:
             case live.TurnBegan():
                 self._began(event)
             case live.AudioDelta(item_id=item, pcm=pcm):
-                self._sound(item, pcm)
+                self.sound(item, pcm)
             case live.AgentTranscriptDelta(item_id=item, delta=delta) | live.TextDelta(item_id=item, delta=delta):
                 self._words(item, delta)
             case live.ToolCall(call_id=call_id, name=name, arguments=arguments):
@@ -210,7 +210,8 @@ class Answering:
         while len(self._items) > _MAX_ITEMS:
             self._items.popitem(last=False)
 
-    def _sound(self, item: str, pcm: bytes) -> None:
+    def sound(self, item: str, pcm: bytes) -> None:
+        """A piece of the turn's speech."""
         answer = self._shown()
         if answer is not None and answer.writer.params.output == "audio":
             self._open(answer, item)

@@ -43,9 +43,16 @@ class Client:
 
     def flush(self) -> None:
         """Send what was written. Audio may be dropped where the client is slow; all else never is."""
-        with suppress(TransportClosed):  # the reader is told of it, and ends the connection
+        try:
             for frame in self.server.data_to_send():
                 self._transport.send_nowait(frame, audio=frame.startswith(AUDIO_OPENING))
+        except TransportClosed:
+            pass  # the reader is told of it, and ends the connection
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is on its way that the socket has not taken yet."""
+        return self._transport.busy
 
     async def room(self) -> None:
         """Wait while much is on its way: whoever makes it goes on when the client has taken it."""

@@ -138,7 +138,8 @@ class Connection:
                     for event in self._server.receive(frame):
                         await self._act(event)
                     self._client.flush()
-                    await self._client.room()
+                    if self._client.busy:
+                        await self._client.room()
         except TransportClosed:
             self._leave(Farewell(1000))
 

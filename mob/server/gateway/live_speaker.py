@@ -98,6 +98,7 @@ class LiveSpeaker:
             self._live, self._nursery = channel, nursery
             nursery.start_soon(self._cut_in_time)
             task_status.started()
+            channel.take_audio(self._pass_on)
             why, word = "closed", "member_gone"
             async for event in channel:
                 match event:
@@ -112,9 +113,18 @@ class LiveSpeaker:
                 except MobError as error:
                     self._server.error(error.code, error.message)
                 self._client.flush()
-                await self._client.room()
+                if self._client.busy:
+                    await self._client.room()
             nursery.cancel_scope.cancel()
         raise SpeakerGone(f"{self.ability.identity}'s channel has ended: {why}", word=word)
+
+    def _pass_on(self, delta: live.AudioDelta) -> bool:
+        """Speech, in the task that brought it; a client that is behind takes it in its turn."""
+        if self._client.busy:
+            return False
+        self._answering.sound(delta.item_id, delta.pcm)
+        self._client.flush()
+        return True
 
     def _check_rates(self) -> None:
         model = self.ability.model
