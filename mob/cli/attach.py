@@ -27,7 +27,7 @@ from mob.cli.style import Style
 from mob.cli.view import RunView
 from mob.errors import MobError, ServerGone
 from mob.remote.mob import RemoteMob
-from mob.server.auth import read_secret
+from mob.server.front.auth import read_secret
 from mob.sessions.events import RunEvent, TurnEnded
 
 HELP = """\

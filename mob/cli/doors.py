@@ -17,8 +17,8 @@ from mob.definition.load import load
 from mob.definition.model import MobDefinition
 from mob.errors import UsageError
 from mob.rehearsal.faults import parse_fault
-from mob.server.auth import Gatekeeper, read_secret
-from mob.server.realm import Realm, RealmSettings
+from mob.server.front.auth import Gatekeeper, read_secret
+from mob.server.realm.realm import Realm, RealmSettings
 from mob.server.serve import DoorSettings, Served, serve_doors
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from mob.cli.doors import gatekeeper_of, load_teams, realm_settings, run_server, serve_realm
 from mob.definition.model import MobDefinition
 from mob.remote.bridge import run_bridge
-from mob.server.auth import read_secret
-from mob.server.config import read_layers
+from mob.server.front.auth import read_secret
+from mob.server.front.listening import parse_address, tls_context
 from mob.server.limits import DoorLimits
-from mob.server.listening import parse_address, tls_context
-from mob.server.realm import open_realm
-from mob.server.records import RealmFiles, find_realm
+from mob.server.realm.config import read_layers
+from mob.server.realm.realm import open_realm
+from mob.server.realm.records import RealmFiles, find_realm
 from mob.server.rpc.links import PatientLink, StdioLink
 from mob.server.serve import DoorSettings, Served
 

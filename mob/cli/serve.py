@@ -17,10 +17,10 @@ from mob.cli.output import how_rehearsed
 from mob.cli.run import last_run, state_file
 from mob.definition.model import MobDefinition
 from mob.errors import UsageError
-from mob.server.config import read_layers
-from mob.server.listening import parse_address, tls_context
-from mob.server.realm import open_realm
-from mob.server.records import RealmFiles
+from mob.server.front.listening import parse_address, tls_context
+from mob.server.realm.config import read_layers
+from mob.server.realm.realm import open_realm
+from mob.server.realm.records import RealmFiles
 from mob.server.serve import DoorSettings, Served
 
 _REALM = "serve"

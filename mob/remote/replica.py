@@ -1,6 +1,6 @@
 """What a client knows of a mob without asking: a copy that the server's `team/event` notifications keep up to date.
 
-Theory. The server tells all there is, then each difference, in order (`mob.server.rpc.team_feed`). A copy only ever
+Theory. The server tells all there is, then each difference, in order (`mob.server.rpc.team.feed`). A copy only ever
 takes what it is told, so it is what the mob was at some moment, and no older than the last answer that was given. Turns
 that are too large to be told are named; they are missing until they were fetched, and a history ends before the first
 that is missing.
@@ -28,7 +28,7 @@ Place = tuple[str, int]
 
 @frozen(slots=True)
 class MemberFacts:
-    """What there is to know about a member, its history apart. As `mob.server.rpc.team_facts` tells it."""
+    """What there is to know about a member, its history apart. As `mob.server.facts` tells it."""
 
     generation: int
     state: str

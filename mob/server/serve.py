@@ -19,11 +19,11 @@ from collections.abc import Callable
 import trio
 from attrs import field, frozen
 
-from mob.server.auth import Gatekeeper, check_exposure
-from mob.server.front import Front, secure
-from mob.server.listening import Address, keep_alive, listen
-from mob.server.realm import Realm
-from mob.server.routes import Table
+from mob.server.front.auth import Gatekeeper, check_exposure
+from mob.server.front.listening import Address, keep_alive, listen
+from mob.server.front.port import Front, secure
+from mob.server.front.routes import Table
+from mob.server.realm.realm import Realm
 from mob.server.rpc.dispatch import Methods
 from mob.server.rpc.door import LiveDoor, rpc_methods, rpc_sockets, serve_rpc_lines
 from mob.server.rpc.links import StdioLink, StreamLink
@@ -120,8 +120,8 @@ class _Server:
     def _front(self) -> Front:
         """Everything. Its rooms are loaded here, since a client that starts `mob rpc` waits for none of them."""
         from mob.server.gateway.door import gateway_sockets
+        from mob.server.livesocket.socket import live_sockets
         from mob.server.rest.door import rest_routes
-        from mob.server.socket import live_sockets
 
         realm, gatekeeper = self._realm, self._settings.gatekeeper
         table = Table(
@@ -139,7 +139,7 @@ class _Server:
 
     def _live_front(self) -> Front:
         """Nothing but live sockets: whoever comes there shows a token."""
-        from mob.server.socket import live_sockets
+        from mob.server.livesocket.socket import live_sockets
 
         table = Table((), live_sockets(self._realm))
         return Front(table, self._settings.gatekeeper, self._realm.limits, tls=self._settings.tls)

@@ -19,17 +19,17 @@ from fuzzing import must
 from mob.definition.model import Member, MobDefinition, Profile
 from mob.history import codec
 from mob.history.items import Turn
-from mob.server.auth import Gatekeeper
-from mob.server.documents import definition_of
-from mob.server.front import Front
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.port import Front
+from mob.server.front.routes import Table
 from mob.server.gateway.door import gateway_sockets
 from mob.server.limits import DoorLimits
-from mob.server.realm import AGENT, Realm, RealmSettings, SessionRef, open_realm
+from mob.server.livesocket.socket import live_sockets
+from mob.server.realm.documents import definition_of
+from mob.server.realm.realm import AGENT, Realm, RealmSettings, SessionRef, open_realm
 from mob.server.rest.door import rest_routes
-from mob.server.routes import Table
 from mob.server.rpc.dispatch import Methods
 from mob.server.rpc.door import LiveDoor, rpc_methods, rpc_sockets
-from mob.server.socket import live_sockets
 from mob.values import TurnDetection
 
 LIMITS = evolve(DoorLimits(), max_sessions=24, max_mobs=8, max_members=12, max_streams=8, max_channels=12)

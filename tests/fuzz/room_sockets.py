@@ -27,8 +27,8 @@ from mob.errors import LiveRejected
 from mob.jsontext import read_json
 from mob.live.transport import Transport, TransportClosed, open_websocket
 from mob.protocol.speech import unpack_audio
-from mob.server.channels import HeldChannel
-from mob.server.realm import SessionRef
+from mob.server.channels.held import HeldChannel
+from mob.server.realm.realm import SessionRef
 
 _BATCH = 12
 _LIFE = 120

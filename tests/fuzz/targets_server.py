@@ -22,11 +22,15 @@ from mob.providers.openai_chat.server import ChatRefused
 from mob.providers.openai_realtime.checks import Refusal
 from mob.providers.openai_realtime.schema import SESSION
 from mob.providers.openai_realtime.server_session import ServerSession
-from mob.server import auth, chat_request, config, documents, front, records, routes, standalone, terms, tokens
+from mob.server.channels import tokens
+from mob.server.chat import request as chat_request
+from mob.server.front import auth, port as front, routes
+from mob.server.front.routes import Route, SocketRoute
 from mob.server.limits import DoorLimits
-from mob.server.records import RealmFiles
+from mob.server.livesocket import terms
+from mob.server.realm import config, documents, records, standalone
+from mob.server.realm.records import RealmFiles
 from mob.server.rest import reading
-from mob.server.routes import Route, SocketRoute
 from mob.web import streams
 
 LIMITS = DoorLimits()

@@ -13,8 +13,8 @@ from mob.definition.from_json import definition_from_json
 from mob.definition.report import MAX_FINDINGS
 from mob.protocol.observations import _parsed
 from mob.providers.openai_realtime import RealtimeServer
-from mob.server.auth import Gatekeeper
-from mob.server.documents import definition_of
+from mob.server.front.auth import Gatekeeper
+from mob.server.realm.documents import definition_of
 from mob.server.rpc.shapes import arguments_of
 from mob.team.routing import RouteTable
 

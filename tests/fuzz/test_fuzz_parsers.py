@@ -25,10 +25,10 @@ from mob.protocol.frames import decode_frame
 from mob.protocol.jsonrpc import Malformed, read_message
 from mob.providers.openai_realtime import RealtimeServer
 from mob.providers.openai_realtime.schema import SESSION
-from mob.server.chat_request import read_chat
-from mob.server.config import check_head
-from mob.server.documents import definition_of
+from mob.server.chat.request import read_chat
 from mob.server.limits import DoorLimits
+from mob.server.realm.config import check_head
+from mob.server.realm.documents import definition_of
 
 TARGETS = (
     *targets_protocol.TARGETS,
@@ -62,16 +62,16 @@ BREAKS: dict[str, tuple[str, Any]] = {
     "shape of usage": ("mob.history.codec._a", lambda _, value: value),
     "shape of a run event": ("mob.protocol.shapes._type_of", lambda body, _: body["type"]),
     "shape of an error": ("mob.protocol.shapes._details", lambda cls: ("reason",)),
-    "heads of requests": ("mob.server.auth._hostname", lambda url: urlsplit(url).hostname or ""),
-    "paths and secrets": ("mob.server.auth.is_loopback", ipaddress.ip_address),
+    "heads of requests": ("mob.server.front.auth._hostname", lambda url: urlsplit(url).hostname or ""),
+    "paths and secrets": ("mob.server.front.auth.is_loopback", ipaddress.ip_address),
     "chat requests": ("mob.providers.openai_chat.server._array", lambda fields, key: fields.data.get(key) or []),
     "bodies of turns": ("mob.server.rest.reading.read_json", json.loads),
     "sessions of client secrets": ("targets_server.SESSION", _anything),
-    "configurations": ("mob.server.config._check_kind", _nothing),
+    "configurations": ("mob.server.realm.config._check_kind", _nothing),
     "definitions as JSON": ("mob.definition.report._LONGEST_MESSAGE", 10**9),
     "kept sessions": ("mob.history.codec.from_json", lambda body, cls, where: cls(**body)),
     "realm.json": ("mob.history.codec._a", lambda _, value: value),
-    "config.json": ("mob.server.records.check_head", _nothing),
+    "config.json": ("mob.server.realm.records.check_head", _nothing),
     "realtime server role": ("mob.providers.openai_realtime.server.CLIENT_EVENT", _anything),
     "realtime server role of the gateway": ("mob.server.gateway.policy.Policy._refusal", lambda *_: KeyError()),
     "realtime client role": ("mob.providers.fields.Fields.text", lambda fields, key: fields.data[key]),

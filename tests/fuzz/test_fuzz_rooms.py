@@ -18,7 +18,7 @@ from room_http import check_responses, fuzz_http
 from room_rpc import fuzz_rpc
 from room_sockets import fuzz_gateway, fuzz_live
 
-from mob.server.auth import Gatekeeper
+from mob.server.front.auth import Gatekeeper
 from mob.server.rpc.door import serve_rpc_lines
 from mob.server.rpc.links import StreamLink
 
@@ -33,8 +33,8 @@ ROOMS: dict[str, tuple[Room, int]] = {
 """Each with how many mutants it is sent here."""
 
 BREAKS: dict[str, tuple[str, Any]] = {
-    "rpc": ("mob.server.rpc.params.Params._typed", lambda self, name, _: self.values.get(name)),
-    "http": ("mob.server.rpc.params.Params._typed", lambda self, name, _: self.values.get(name)),
+    "rpc": ("mob.server.params.Params._typed", lambda self, name, _: self.values.get(name)),
+    "http": ("mob.server.params.Params._typed", lambda self, name, _: self.values.get(name)),
     "live socket": ("mob.protocol.frames._audio", lambda body: body["data"]),
     "gateway": ("mob.server.gateway.policy.Policy._item", lambda _, event: event["item"]["content"][0]["text"]),
 }

@@ -19,15 +19,15 @@ from mob.definition.model import (
     RehearsalRule,
     Route,
 )
-from mob.server.auth import Gatekeeper
-from mob.server.front import Front
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.port import Front
+from mob.server.front.routes import Table
 from mob.server.hosted import HostedMob
 from mob.server.limits import DoorLimits
-from mob.server.realm import Realm, RealmSettings, open_realm
-from mob.server.routes import Table
+from mob.server.livesocket.socket import live_sockets
+from mob.server.realm.realm import Realm, RealmSettings, open_realm
 from mob.server.rpc.door import LiveDoor, rpc_methods, rpc_sockets, serve_rpc_lines
 from mob.server.rpc.links import StreamLink
-from mob.server.socket import live_sockets
 from mob.testing import MemoryNetwork
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "definitions"

@@ -16,7 +16,7 @@ from mob.definition.model import Limits
 from mob.errors import MobError
 from mob.live.memory import MemoryNetwork
 from mob.remote.replica import Replica
-from mob.server.rpc.team_feed import Feed
+from mob.server.rpc.team.feed import Feed
 
 NAMES = ("ann", "bob", "cyd")
 who = st.sampled_from(NAMES)

@@ -17,13 +17,13 @@ from mob.live.transport import Transport, TransportClosed, open_websocket
 from mob.protocol.frames import ClientFrame, Command, encode_frame
 from mob.protocol.speech import unpack_audio
 from mob.rehearsal.faults import Fault
-from mob.server.auth import Gatekeeper
-from mob.server.channels import HeldChannel
-from mob.server.front import Front
+from mob.server.channels.held import HeldChannel
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.port import Front
+from mob.server.front.routes import Table
 from mob.server.limits import DoorLimits
-from mob.server.realm import AGENT, Realm, RealmSettings, SessionRef, open_realm
-from mob.server.routes import Table
-from mob.server.socket import live_sockets
+from mob.server.livesocket.socket import live_sockets
+from mob.server.realm.realm import AGENT, Realm, RealmSettings, SessionRef, open_realm
 from mob.values import TurnDetection
 
 REHEARSED = RealmSettings("test", rehearse=True, seed=1)

@@ -18,12 +18,12 @@ from mob.cli.run import last_run
 from mob.errors import RunUnknown, ServerGone, UsageError
 from mob.live.network import TcpNetwork
 from mob.live.transport import open_websocket
-from mob.server.auth import Gatekeeper
-from mob.server.front import Front
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.listening import Address, tls_context
+from mob.server.front.port import Front
+from mob.server.front.routes import SocketRoute, Table, Visit
 from mob.server.limits import DoorLimits
-from mob.server.listening import Address, tls_context
-from mob.server.realm import Realm, RealmSettings, open_realm
-from mob.server.routes import SocketRoute, Table, Visit
+from mob.server.realm.realm import Realm, RealmSettings, open_realm
 from mob.server.rpc.door import rpc_methods, serve_rpc_lines
 from mob.server.rpc.links import PatientLink, StreamLink
 from mob.server.serve import DoorSettings, Served, serve_doors

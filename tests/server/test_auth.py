@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from mob.errors import Unauthorized, UsageError
-from mob.server.auth import Gatekeeper, bearer_of, check_exposure, is_loopback, read_secret
+from mob.server.front.auth import Gatekeeper, bearer_of, check_exposure, is_loopback, read_secret
 
 SECRET = "0123456789abcdef-a-secret"
 PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=40)

@@ -27,11 +27,11 @@ from mob.protocol.frames import Commit
 from mob.protocol.observations import ContentCommitted
 from mob.rehearsal.faults import Fault
 from mob.rehearsal.voice import hear, speak
-from mob.server.channel_inputs import InputRefused
-from mob.server.channels import HeldChannel
+from mob.server.channels.held import HeldChannel
+from mob.server.channels.inputs import InputRefused
+from mob.server.channels.ring import Gap, Numbered, SlowReader
 from mob.server.limits import DoorLimits
-from mob.server.realm import open_realm
-from mob.server.ring import Gap, Numbered, SlowReader
+from mob.server.realm.realm import open_realm
 from mob.values import Image, TurnDetection
 
 PNG = Image("image/png", b"\x89PNG\r\n\x1a\npicture")

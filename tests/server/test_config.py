@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from mob.errors import ConfigConflict, RequestInvalid, StoreError, UsageError
-from mob.server.config import BUILT_IN_MODEL, Layer, RealmConfig, merged, patched, read_layers
+from mob.server.realm.config import BUILT_IN_MODEL, Layer, RealmConfig, merged, patched, read_layers
 
 LEAF = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=4), st.lists(st.integers(), max_size=2))
 KEYS = st.sampled_from(["a", "b", "c"])

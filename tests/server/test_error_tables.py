@@ -9,9 +9,9 @@ import pytest
 
 from mob import errors
 from mob.errors import MobError
-from mob.server.front import _STATUSES, status_of
+from mob.server.front.port import _STATUSES, status_of
 from mob.server.rpc.errors import _REFUSALS, INVALID, error_of
-from mob.server.rpc.mobs_shapes import _CAUSES, cause_of
+from mob.server.rpc.mobs.shapes import _CAUSES, cause_of
 
 ERRORS = [
     cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, MobError) and cls is not MobError

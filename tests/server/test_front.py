@@ -17,10 +17,10 @@ from mob import errors
 from mob.errors import LiveRejected, MobError, MobUnknown, RequestInvalid, SessionBusy
 from mob.live.transport import HandshakeRefused, open_websocket
 from mob.live.transport_port import TransportClosed
-from mob.server.auth import Gatekeeper
-from mob.server.front import Front, body_of, status_of
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.port import Front, body_of, status_of
+from mob.server.front.routes import Call, Route, SocketRoute, Table, Visit
 from mob.server.limits import DoorLimits
-from mob.server.routes import Call, Route, SocketRoute, Table, Visit
 
 SECRET = "0123456789abcdef-a-secret"
 BEARER = f"Authorization: Bearer {SECRET}"
@@ -217,7 +217,7 @@ async def test_pages_from_elsewhere_are_refused_before_anything_happens():
 
 async def test_refused_pages_and_names_stand_in_the_log_once(caplog):
     """A page shows its developer a failed request, and nobody the reason: whoever runs the server must see it."""
-    caplog.set_level("INFO", logger="mob.server.front")
+    caplog.set_level("INFO", logger="mob.server.front.port")
     front = make_front()
     await talk(front, request("POST /things", "Origin: https://evil.example", "Content-Length: 2") + b"{}")
     (record,) = caplog.records

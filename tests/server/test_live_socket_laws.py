@@ -21,9 +21,9 @@ from mob.protocol import frames
 from mob.protocol.frames import ClientFrame, encode_frame
 from mob.rehearsal.voice import speak
 from mob.server.limits import DoorLimits
-from mob.server.metrics import realm_metrics, render
-from mob.server.realm import AGENT
-from mob.server.telling import Teller
+from mob.server.livesocket.telling import Teller
+from mob.server.realm.realm import AGENT
+from mob.server.rest.metrics import realm_metrics, render
 from mob.sessions.tools import ToolFunction
 from mob.values import ToolSchema
 

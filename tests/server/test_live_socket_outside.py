@@ -13,11 +13,11 @@ from live_sockets import REHEARSED, started
 
 from mob.protocol.speech import unpack_audio
 from mob.rehearsal.voice import hear, speak
-from mob.server.auth import Gatekeeper
-from mob.server.front import Front
-from mob.server.realm import Realm, open_realm
-from mob.server.routes import Table
-from mob.server.socket import live_sockets
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.port import Front
+from mob.server.front.routes import Table
+from mob.server.livesocket.socket import live_sockets
+from mob.server.realm.realm import Realm, open_realm
 
 pytestmark = pytest.mark.real_socket
 

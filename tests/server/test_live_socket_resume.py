@@ -15,10 +15,10 @@ from mob.live.events import AudioDelta, Interrupted, LiveEvent
 from mob.live.transport import TransportClosed
 from mob.protocol import frames
 from mob.protocol.observations import event_of
-from mob.server import telling
-from mob.server.channels import HeldChannel
+from mob.server.channels.held import HeldChannel
+from mob.server.channels.ring import Cursor, Numbered
 from mob.server.limits import DoorLimits
-from mob.server.ring import Cursor, Numbered
+from mob.server.livesocket import telling
 
 TIGHT = DoorLimits(max_kept_events=25, max_kept_audio_bytes=24_000)
 ROOMY = DoorLimits()

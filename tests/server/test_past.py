@@ -9,9 +9,9 @@ from mob.errors import RunUnknown, SessionUnknown
 from mob.history.fold import History
 from mob.history.items import Cause, Note, Turn
 from mob.history.rows import TurnRow
-from mob.server.past import PastHistories
-from mob.server.realm import RealmSettings, open_realm
-from mob.server.standalone import SessionSpec
+from mob.server.realm.past import PastHistories
+from mob.server.realm.realm import RealmSettings, open_realm
+from mob.server.realm.standalone import SessionSpec
 from mob.store.memory import MemoryStore
 
 

@@ -12,7 +12,7 @@ import mob
 from mob.definition.model import MobDefinition, Profile
 from mob.errors import DoorFull, MemberNotRunning, MobExists, MobUnknown, SessionIdle, SessionUnknown
 from mob.server.limits import DoorLimits
-from mob.server.realm import AGENT, Realm, RealmSettings, open_realm
+from mob.server.realm.realm import AGENT, Realm, RealmSettings, open_realm
 from mob.store.memory import MemoryStore
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "definitions"

@@ -13,12 +13,12 @@ import mob
 from mob.errors import MobError
 from mob.history.rows import RunStopped
 from mob.server.limits import DoorLimits
-from mob.server.realm import RealmSettings, open_realm
+from mob.server.params import Params
+from mob.server.realm.realm import RealmSettings, open_realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Methods
-from mob.server.rpc.mobs import mob_methods
-from mob.server.rpc.params import Params
-from mob.server.rpc.team import team_methods
+from mob.server.rpc.mobs.life import mob_methods
+from mob.server.rpc.team.methods import team_methods
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "definitions"
 SERVER = Path(mob.__file__).parent / "server"

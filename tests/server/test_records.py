@@ -11,9 +11,9 @@ from attrs import evolve
 
 import mob
 from mob.errors import ConfigConflict, MobError, MobUnknown, RunUnknown, StoreCorrupt, StoreError, UsageError
-from mob.server.realm import AGENT, RealmSettings, open_realm
-from mob.server.records import MobRecord, find_realm
-from mob.server.standalone import SessionSpec, check_spec, spec_of
+from mob.server.realm.realm import AGENT, RealmSettings, open_realm
+from mob.server.realm.records import MobRecord, find_realm
+from mob.server.realm.standalone import SessionSpec, check_spec, spec_of
 from mob.store.memory import MemoryStore
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "definitions"

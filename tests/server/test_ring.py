@@ -7,7 +7,7 @@ from attrs import define
 from hypothesis import given, settings, strategies as st
 
 from mob.errors import LiveClosed
-from mob.server.ring import Cursor, EventRing, Gap, Numbered, RingLimits, SlowReader
+from mob.server.channels.ring import Cursor, EventRing, Gap, Numbered, RingLimits, SlowReader
 
 SMALL = RingLimits(max_control=4, max_control_bytes=400, max_audio=6, max_audio_bytes=60)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from mob.errors import DoorFull, TokenRefused
-from mob.server.tokens import TokenBook
+from mob.server.channels.tokens import TokenBook
 
 STEPS = st.one_of(
     st.tuples(st.just("mint"), st.sampled_from("ab"), st.sampled_from(["live", "resume"]), st.sampled_from([5, 60])),
@@ -128,7 +128,7 @@ def test_no_token_is_in_memory_or_in_a_repr():
 def test_law_25_mutant_a_token_that_is_not_spent_is_caught(monkeypatch):
     twice = [("mint", "a", "live", 60), ("admit", 0, None), ("admit", 0, None)]
     check_law_25(twice, TokenBook(max_tokens=100))
-    monkeypatch.setattr("mob.server.tokens._spend", lambda kept, now: kept.payload)
+    monkeypatch.setattr("mob.server.channels.tokens._spend", lambda kept, now: kept.payload)
     with pytest.raises(pytest.fail.Exception):
         check_law_25(twice, TokenBook(max_tokens=100))
 

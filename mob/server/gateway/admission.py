@@ -18,9 +18,9 @@ from attrs import field, frozen
 
 from mob.errors import DoorFull, RequestInvalid, TokenRefused, Unauthorized
 from mob.providers.frames import JsonObject
-from mob.server.auth import CLIENT_SECRET_PREFIX, Gatekeeper, bearer_of
-from mob.server.models import resolve_model
-from mob.server.realm import Realm, SessionRef
+from mob.server.front.auth import CLIENT_SECRET_PREFIX, Gatekeeper, bearer_of
+from mob.server.realm.models import resolve_model
+from mob.server.realm.realm import Realm, SessionRef
 from mob.web.streams import Head
 
 BEFORE_THE_HANDSHAKE = (Unauthorized, TokenRefused, DoorFull)

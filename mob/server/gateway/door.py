@@ -17,7 +17,8 @@ from mob.providers.frames import JsonObject
 from mob.providers.openai_realtime import OpeningRefusal, RealtimeServer, Refusal, refuse_beta, refuse_opening
 from mob.rehearsal.espeak import EspeakVoice, find_espeak
 from mob.rehearsal.voice import ToneVoice, Voice
-from mob.server.auth import Gatekeeper
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.routes import SocketRoute, Visit
 from mob.server.gateway.admission import BEFORE_THE_HANDSHAKE, Admitted, admit, speaks_beta
 from mob.server.gateway.client import Client
 from mob.server.gateway.client_tools import ClientTools
@@ -27,8 +28,7 @@ from mob.server.gateway.live_speaker import LiveSpeaker
 from mob.server.gateway.policy import Policy
 from mob.server.gateway.speaker import Ability, Speaker
 from mob.server.gateway.text_speaker import TextSpeaker
-from mob.server.realm import Realm, SessionRef
-from mob.server.routes import SocketRoute, Visit
+from mob.server.realm.realm import Realm, SessionRef
 from mob.values import TurnDetection
 from mob.web.streams import Head
 

@@ -31,7 +31,7 @@ from mob.server.gateway.speaker import Ability
 from mob.server.lending import Call
 from mob.server.limits import DoorLimits
 from mob.server.pictures import check_together, read_data_uri
-from mob.server.realm import SessionRef
+from mob.server.realm.realm import SessionRef
 from mob.sessions.events import AgentWriting, RunEvent, TurnBegan, TurnEnded
 from mob.sessions.mailbox import Answer
 from mob.team.handles import MemberHandle

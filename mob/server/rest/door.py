@@ -7,18 +7,18 @@ from importlib import metadata
 
 import trio
 
-from mob.server.chat import ChatDoor
-from mob.server.chat_turns import ChatTurns
-from mob.server.front import Front
-from mob.server.metrics import Metric, front_metrics, one
-from mob.server.openapi import serve_document
-from mob.server.realm import Realm
+from mob.server.chat.door import ChatDoor
+from mob.server.chat.turns import ChatTurns
+from mob.server.front.openapi import serve_document
+from mob.server.front.port import Front
+from mob.server.front.routes import Call, Route, Table
+from mob.server.realm.realm import Realm
 from mob.server.rest.events import EventStreams
 from mob.server.rest.health import health_routes
+from mob.server.rest.metrics import Metric, front_metrics, one
 from mob.server.rest.openai import openai_routes
 from mob.server.rest.schemas import COMPONENTS, ERRORS, component
 from mob.server.rest.sessions import session_routes
-from mob.server.routes import Call, Route, Table
 from mob.server.rpc.dispatch import Methods
 from mob.server.rpc.shapes import catalog
 

@@ -18,9 +18,9 @@ import trio
 from mob.errors import DoorFull
 from mob.protocol.shapes import event_json
 from mob.providers.openai_chat.sse import encode_comment, encode_event
+from mob.server.front.routes import Call
 from mob.server.limits import DoorLimits
 from mob.server.rest.reading import query_whole, whole_of
-from mob.server.routes import Call
 from mob.team.bus import Subscription
 from mob.team.running import Mob
 from mob.web.http import HttpReply

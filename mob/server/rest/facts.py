@@ -9,9 +9,9 @@ from mob.errors import MemberUnknown
 from mob.history.codec import as_json
 from mob.history.items import Turn
 from mob.protocol.shapes import turn_json
+from mob.server.facts import member_facts, mob_facts
 from mob.server.hosted import HostedMob
-from mob.server.realm import Realm, SessionRef, members_of
-from mob.server.rpc.team_facts import member_facts, mob_facts
+from mob.server.realm.realm import Realm, SessionRef, members_of
 
 JSON = dict[str, Any]
 

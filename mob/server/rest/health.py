@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mob.server.metrics import CONTENT_TYPE, Metric, realm_metrics, render
-from mob.server.realm import Realm
+from mob.server.front.routes import Call, Route
+from mob.server.realm.realm import Realm
+from mob.server.rest.metrics import CONTENT_TYPE, Metric, realm_metrics, render
 from mob.server.rest.schemas import component
-from mob.server.routes import Call, Route
 
 
 def health_routes(realm: Realm, more: Callable[[], Iterable[Metric]]) -> list[Route]:

@@ -15,13 +15,13 @@ from mob.ids import Ids
 from mob.providers.openai_realtime.checks import Refusal
 from mob.providers.openai_realtime.schema import SESSION
 from mob.providers.openai_realtime.server_session import ServerSession
-from mob.server.auth import CLIENT_SECRET_PREFIX
-from mob.server.models import ServedModel, list_models, resolve_model
-from mob.server.realm import Realm
+from mob.server.front.auth import CLIENT_SECRET_PREFIX
+from mob.server.front.routes import Call, Route
+from mob.server.params import Params
+from mob.server.realm.models import ServedModel, list_models, resolve_model
+from mob.server.realm.realm import Realm
 from mob.server.rest.reading import body_params, check_known
 from mob.server.rest.schemas import ERRORS, component
-from mob.server.routes import Call, Route
-from mob.server.rpc.params import Params
 
 JSON = dict[str, Any]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mob.errors import RequestInvalid
 from mob.jsontext import read_json
+from mob.server.front.routes import Call
 from mob.server.limits import DoorLimits
+from mob.server.params import Params
 from mob.server.pictures import check_together, read_picture
-from mob.server.routes import Call
-from mob.server.rpc.params import Params
 from mob.values import Image
 
 _LONGEST = 19

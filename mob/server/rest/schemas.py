@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mob.server.openapi import ERROR
+from mob.server.front.openapi import ERROR
 from mob.server.rest.reading import MOST_WHOLE
 
 JSON = dict[str, Any]

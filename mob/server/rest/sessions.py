@@ -7,13 +7,13 @@ from typing import Any
 
 from mob.errors import RequestInvalid
 from mob.protocol.shapes import turn_json
+from mob.server.front.routes import Call, Handler, Route
 from mob.server.pictures import check_sees
-from mob.server.realm import Realm, SessionRef
+from mob.server.realm.realm import Realm, SessionRef
 from mob.server.rest.events import CONTENT_TYPE, EventStreams
 from mob.server.rest.facts import mob_json, page_json, ref_of, session_json
 from mob.server.rest.reading import body_params, check_known, images_of, query_whole
 from mob.server.rest.schemas import COUNT_QUERY, ERRORS, component, list_of
-from mob.server.routes import Call, Handler, Route
 from mob.values import Image
 
 _PAGE = 100

@@ -11,8 +11,8 @@ from attrs import frozen
 
 from mob.errors import CapabilityUnavailable
 from mob.server.limits import DoorLimits
+from mob.server.params import Params
 from mob.server.pictures import check_together, read_picture
-from mob.server.rpc.params import Params
 from mob.values import Image
 
 _MAX_BLOCKS: Final = 256

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mob.errors import MobError
 from mob.protocol.jsonrpc import INTERNAL_ERROR, METHOD_NOT_FOUND, Request, Response, RpcError
+from mob.server.params import Params
 from mob.server.rpc.errors import error_of
-from mob.server.rpc.params import Params
 
 if TYPE_CHECKING:
     from mob.server.rpc.client import RpcClient

@@ -18,23 +18,23 @@ import trio
 
 from mob.errors import Unauthorized
 from mob.protocol.jsonrpc import Malformed, Request, Response, read_message, write_message
-from mob.server.auth import Gatekeeper
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.routes import SocketRoute, Visit
 from mob.server.limits import DoorLimits
-from mob.server.realm import Realm
-from mob.server.routes import SocketRoute, Visit
+from mob.server.realm.realm import Realm
 from mob.server.rpc.client import Link, RpcClient, TooLong
 from mob.server.rpc.dispatch import Methods
 from mob.server.rpc.errors import error_of
 from mob.server.rpc.handshake import handshake_methods
 from mob.server.rpc.links import SocketLink, StreamLink
 from mob.server.rpc.live import LiveDoor, live_methods
-from mob.server.rpc.mobs import mob_methods
-from mob.server.rpc.sessions import session_methods
+from mob.server.rpc.mobs.life import mob_methods
+from mob.server.rpc.sessions.methods import session_methods
+from mob.server.rpc.sessions.streams import stream_methods
 from mob.server.rpc.settings import config_methods
-from mob.server.rpc.streams import stream_methods
-from mob.server.rpc.team import team_methods
-from mob.server.rpc.team_live import team_live_methods
-from mob.server.rpc.team_tools import team_tool_methods
+from mob.server.rpc.team.live import team_live_methods
+from mob.server.rpc.team.methods import team_methods
+from mob.server.rpc.team.tools import team_tool_methods
 from mob.server.rpc.tools import tool_methods
 
 __all__ = ["LiveDoor", "rpc_methods", "rpc_sockets", "serve_rpc_lines"]

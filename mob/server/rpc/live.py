@@ -24,19 +24,19 @@ from mob.errors import LiveRejected, ProviderError, ReopenRequired, RequestInval
 from mob.live.ports import ChannelOptions
 from mob.protocol.plain import status_json
 from mob.protocol.refusals import refusal_code
-from mob.server.channel_inputs import InputRefused
-from mob.server.channels import HeldChannel
+from mob.server.channels.held import HeldChannel
+from mob.server.channels.inputs import InputRefused
 from mob.server.limits import DoorLimits
-from mob.server.realm import Realm, SessionRef
+from mob.server.livesocket.terms import PATH, format_of
+from mob.server.params import Params
+from mob.server.realm.realm import Realm, SessionRef
 from mob.server.rooms import Room
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import decoded
 from mob.server.rpc.dispatch import Serve
 from mob.server.rpc.errors import INTERNAL, Refused
-from mob.server.rpc.params import Params
 from mob.server.rpc.shapes import channel_capabilities
 from mob.server.rpc.tools import tools_of
-from mob.server.terms import PATH, format_of
 from mob.values import Image, Modality, TurnDetection
 
 JSON = dict[str, Any]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mob.server.realm import Realm
+from mob.server.params import Params
+from mob.server.realm.realm import Realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Serve
-from mob.server.rpc.params import Params
 
 JSON = dict[str, Any]
 

@@ -21,11 +21,11 @@ from attrs import define, evolve, field
 
 from mob.errors import MemberError, MemberFailed, MobError, RequestInvalid
 from mob.server.lending import client_gone, lent
-from mob.server.realm import SessionRef
+from mob.server.params import Params
+from mob.server.realm.realm import SessionRef
 from mob.server.rooms import Room
 from mob.server.rpc.client import ClientGone, RpcClient
 from mob.server.rpc.dispatch import Serve
-from mob.server.rpc.params import Params
 from mob.sessions.events import MemberChanged, MobStopped
 from mob.sessions.tools import ToolContext, ToolFunction
 from mob.team.bus import Subscription

@@ -24,13 +24,13 @@ from mob.definition.model import Member, MobDefinition, Profile
 from mob.live.transport import Transport, TransportClosed, open_websocket
 from mob.rehearsal.faults import Fault
 from mob.rehearsal.voice import speak
-from mob.server.auth import Gatekeeper
-from mob.server.front import Front
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.port import Front
+from mob.server.front.routes import Table
 from mob.server.gateway.door import gateway_sockets
 from mob.server.limits import DoorLimits
-from mob.server.realm import Realm, RealmSettings, open_realm
+from mob.server.realm.realm import Realm, RealmSettings, open_realm
 from mob.server.rest.openai import openai_routes
-from mob.server.routes import Table
 from mob.store.memory import MemoryStore
 from mob.values import TurnDetection
 

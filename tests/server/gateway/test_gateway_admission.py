@@ -9,7 +9,7 @@ import trio
 from gateway_doors import MS, alone, desk, dialled, open_doors
 
 from mob.live.transport import HandshakeRefused
-from mob.server.auth import Gatekeeper
+from mob.server.front.auth import Gatekeeper
 from mob.server.limits import DoorLimits
 
 SECRET = "a-secret-of-the-tests-0123456789"

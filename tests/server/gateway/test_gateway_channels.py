@@ -10,7 +10,7 @@ from gateway_doors import alone, dialled, open_doors
 
 from mob.errors import AlreadyOpen, DoorFull, LiveRejected
 from mob.server.limits import DoorLimits
-from mob.server.metrics import realm_metrics, render
+from mob.server.rest.metrics import realm_metrics, render
 
 
 def session_of(doors, mob_id="house"):

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mob.history.items import AgentMessage, ToolResult
 from mob.rehearsal.voice import hear, said_within
-from mob.server.auth import Gatekeeper
+from mob.server.front.auth import Gatekeeper
 
 pytestmark = pytest.mark.real_socket
 

@@ -17,13 +17,13 @@ from openai import AsyncOpenAI
 import mob
 from mob.definition.model import MobDefinition
 from mob.rehearsal.faults import Fault
-from mob.server.auth import Gatekeeper
-from mob.server.front import Front
+from mob.server.front.auth import Gatekeeper
+from mob.server.front.port import Front
+from mob.server.front.routes import Route, Table
 from mob.server.gateway.door import gateway_sockets
 from mob.server.limits import DoorLimits
-from mob.server.realm import Realm, RealmSettings, open_realm
+from mob.server.realm.realm import Realm, RealmSettings, open_realm
 from mob.server.rest.door import rest_routes
-from mob.server.routes import Route, Table
 
 DEFINITIONS = Path(__file__).resolve().parents[3] / "definitions"
 SECRET = "a secret of the tests, of some length".replace(" ", "-")

@@ -14,7 +14,7 @@ from rest_doors import SECRET, open_doors, play
 
 from mob.errors import TokenRefused
 from mob.history.items import ToolCall, ToolResult
-from mob.server.auth import Gatekeeper
+from mob.server.front.auth import Gatekeeper
 
 pytestmark = pytest.mark.real_socket
 

@@ -7,8 +7,8 @@ import re
 from attrs import evolve
 from rest_doors import SECRET, ask, desk, open_doors
 
-from mob.server.auth import Gatekeeper
-from mob.server.metrics import Metric, render
+from mob.server.front.auth import Gatekeeper
+from mob.server.rest.metrics import Metric, render
 
 _LINE = re.compile(r'^[a-z_]+(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? -?[0-9.e+-]+$')
 

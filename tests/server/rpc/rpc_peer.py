@@ -13,7 +13,7 @@ from meerkat.events import UnknownEvent
 from mob_peer import Peer, RpcFailed
 
 from mob.server.limits import DoorLimits
-from mob.server.realm import RealmSettings, open_realm
+from mob.server.realm.realm import RealmSettings, open_realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.door import LiveDoor, rpc_methods
 from mob.server.rpc.links import StreamLink

@@ -19,9 +19,9 @@ from mob.server.limits import DoorLimits
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.content import Content
 from mob.server.rpc.dispatch import Methods
-from mob.server.rpc.mobs_door import FACTS
-from mob.server.rpc.mobs_facts import MobFacts
-from mob.server.rpc.sessions import INJECTED
+from mob.server.rpc.mobs.door import FACTS
+from mob.server.rpc.mobs.facts import MobFacts
+from mob.server.rpc.sessions.methods import INJECTED
 from mob.values import Image
 
 PNG = b"\x89PNG\r\n\x1a\n"

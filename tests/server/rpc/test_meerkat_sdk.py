@@ -16,6 +16,7 @@ import pytest
 from meerkat import MeerkatClient
 from meerkat.errors import MeerkatError
 from meerkat.events import RunCompleted, RunStarted, TextDelta, ToolResultReceived, UnknownEvent
+from sdk_runner import run_client
 from websockets.asyncio.client import connect
 
 from mob.rehearsal.voice import hear, speak
@@ -48,7 +49,7 @@ def play(monkeypatch, tmp_path):
             finally:
                 await client.close()
 
-        return asyncio.run(main())
+        return run_client(main())
 
     return run
 

@@ -8,7 +8,7 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 from mob_peer import CREW, RpcFailed, open_crew, open_door, open_peer, spawn
 
-from mob.server.rpc.mobs_events import mob_event
+from mob.server.rpc.mobs.events import mob_event
 
 NAMES = ("ann", "bob", "cyd")
 who = st.sampled_from(NAMES)
@@ -119,7 +119,7 @@ def broken_event(stored, *args):
 
 
 def test_p38_catches_cursors_that_are_off(monkeypatch):
-    monkeypatch.setattr("mob.server.rpc.mobs_events.mob_event", broken_event)
+    monkeypatch.setattr("mob.server.rpc.mobs.events.mob_event", broken_event)
     play = Play([("spawn", name) for name in NAMES], [1])
     trio.run(play.run, clock=trio.testing.MockClock(autojump_threshold=0))
     assert play.events != play.whole

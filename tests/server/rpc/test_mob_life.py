@@ -6,9 +6,9 @@ import pytest
 import trio
 from mob_peer import CREW, RpcFailed, open_crew, open_door, open_peer, spawn
 
-from mob.server.documents import definition_of
 from mob.server.limits import DoorLimits
-from mob.server.rpc.mobs_facts import MobFacts
+from mob.server.realm.documents import definition_of
+from mob.server.rpc.mobs.facts import MobFacts
 
 
 async def refused(client, method, **params):

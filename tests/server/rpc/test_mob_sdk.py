@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from meerkat import MeerkatClient
 from meerkat.errors import MeerkatError
+from sdk_runner import run_client
 from websockets.asyncio.client import connect
 
 from mob.rehearsal.voice import speak
@@ -53,7 +54,7 @@ def play(monkeypatch, tmp_path):
             finally:
                 await client.close()
 
-        asyncio.run(main())
+        run_client(main())
 
     return run
 

@@ -14,9 +14,9 @@ from rpc_peer import HOST, WEATHER, RpcFailed, join, open_server
 from mob.errors import RequestInvalid
 from mob.protocol.jsonrpc import Malformed, Notification, Request, Response, read_message, write_message
 from mob.server.limits import DoorLimits
+from mob.server.params import Params
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Methods
-from mob.server.rpc.params import Params
 
 WRITES = {"model": "gpt-4.1-mini", "system_prompt": HOST}
 JSON = st.recursive(

@@ -16,7 +16,7 @@ from mob.history.items import AgentMessage, Cause, Turn, UserMessage
 from mob.history.rows import Stored, TranscriptFilled, TurnRow
 from mob.remote.replica import Replica
 from mob.server.limits import DoorLimits
-from mob.server.rpc.team_feed import Feed
+from mob.server.rpc.team.feed import Feed
 
 
 def feed_of(hosted=None):

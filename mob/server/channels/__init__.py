@@ -1,0 +1,1 @@
+"""Live channels that a server holds for programs that hold nothing but an id."""

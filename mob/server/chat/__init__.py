@@ -1,0 +1,1 @@
+"""Chat completions with a member as the model."""

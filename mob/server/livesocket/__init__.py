@@ -1,0 +1,1 @@
+"""The live socket: one WebSocket to a live channel."""

@@ -1,0 +1,1 @@
+"""What one server has: its mobs, sessions, configuration, and what it keeps of them."""

@@ -1,0 +1,1 @@
+"""The methods `session/*` and `turn/*`."""

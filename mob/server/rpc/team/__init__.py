@@ -1,0 +1,1 @@
+"""The methods `team/*`: our own vocabulary, with nothing renamed or left out."""
