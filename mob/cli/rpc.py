@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from mob.carriers.links import StdioLink
 from mob.cli.doors import gatekeeper_of, load_teams, realm_settings, run_server, serve_realm
 from mob.definition.model import MobDefinition
 from mob.remote.bridge import run_bridge
@@ -22,7 +23,6 @@ from mob.server.limits import DoorLimits
 from mob.server.realm.config import read_layers
 from mob.server.realm.realm import open_realm
 from mob.server.realm.records import RealmFiles, find_realm
-from mob.server.rpc.links import PatientLink, StdioLink
 from mob.server.serve import DoorSettings, Served
 
 SERVER_VARIABLE = "MOB_SERVER"
@@ -54,7 +54,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 async def _bridge(server: str, secret: str | None) -> None:
     async with StdioLink(max_bytes=DoorLimits().max_request_bytes) as link:
-        await run_bridge(PatientLink(link), server, secret=secret)
+        await run_bridge(link, server, secret=secret)
 
 
 async def _serve(

@@ -154,3 +154,9 @@ def _is_id(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= _MAX_ID
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+
+
+def too_long(limit: int) -> bytes:
+    """The answer to a message that was longer than may be, and so was not read."""
+    message = f"a request has at most {limit} bytes; this one was longer and was not read"
+    return write_message(Response(None, error=RpcError(INVALID_REQUEST, message)))

@@ -6,31 +6,18 @@ one only is given the server's secret when the server is reached over plain line
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import trio
 from attrs import evolve
 
+from mob.carriers.links import Link, TooLong
 from mob.errors import ServerGone
 from mob.live.network import Network, TcpNetwork
 from mob.live.watchdog import Watchdog
-from mob.protocol.jsonrpc import Id, Request, Response, read_message, write_message
+from mob.protocol.jsonrpc import Id, Request, Response, read_message, too_long, write_message
 from mob.remote.dial import Dialled, dial
 
 
-class Near(Protocol):
-    """The client's side: one message at a time."""
-
-    async def receive(self) -> bytes | None:
-        """The next message; None at the end."""
-        ...
-
-    async def send(self, message: bytes) -> None:
-        """Write one."""
-        ...
-
-
-async def run_bridge(near: Near, server: str, *, secret: str | None = None, network: Network | None = None) -> None:
+async def run_bridge(near: Link, server: str, *, secret: str | None = None, network: Network | None = None) -> None:
     """Carry messages until the client goes. ServerGone when the server goes first; Unauthorized, UsageError."""
     network, watchdog = network or TcpNetwork(), Watchdog()
     failure: Exception | None = None
@@ -38,7 +25,7 @@ async def run_bridge(near: Near, server: str, *, secret: str | None = None, netw
         try:
             nursery.start_soon(watchdog.run)
             async with dial(server, secret=secret, network=network, nursery=nursery, watchdog=watchdog) as dialled:
-                await _Bridge(near, dialled).run()
+                await _Bridge(PatientLink(near), dialled).run()
         except Exception as error:  # kept aside, so that it does not come out of the nursery as a group
             failure = error
         nursery.cancel_scope.cancel()
@@ -49,7 +36,7 @@ async def run_bridge(near: Near, server: str, *, secret: str | None = None, netw
 class _Bridge:
     """Both ways of one client. Its end is the end, when what it asked for is answered."""
 
-    def __init__(self, near: Near, far: Dialled) -> None:
+    def __init__(self, near: PatientLink, far: Dialled) -> None:
         self._near = near
         self._far = far
         self._asked: set[Id] = set()
@@ -85,7 +72,7 @@ class _Bridge:
             secret = None
 
     async def _back(self, everything: trio.CancelScope) -> None:
-        while (data := await self._far.link.receive()) is not None:
+        while (data := await _next_of(self._far)) is not None:
             message = read_message(data)
             await self._near.send(data)
             if isinstance(message, Response) and message.id is not None:
@@ -93,3 +80,34 @@ class _Bridge:
                 self._answered.set()
                 self._answered = trio.Event()
         everything.cancel()
+
+
+class PatientLink:
+    """The client's link, read and written by two tasks: a message that is too long is answered and passed over."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._sending = trio.Lock()
+
+    async def receive(self) -> bytes | None:
+        """As the link's, without TooLong; None also when it broke."""
+        while True:
+            try:
+                return await self._link.receive()
+            except TooLong as error:
+                await self.send(too_long(error.limit))
+            except trio.BrokenResourceError:
+                return None
+
+    async def send(self, message: bytes) -> None:
+        """As the link's, one after the other."""
+        async with self._sending:
+            await self._link.send(message)
+
+
+async def _next_of(far: Dialled) -> bytes | None:
+    """The server's next message; None at its end, and when it says more than may be said at once."""
+    try:
+        return await far.link.receive()
+    except (TooLong, trio.BrokenResourceError):
+        return None

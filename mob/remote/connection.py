@@ -12,10 +12,10 @@ from typing import Any
 
 import trio
 
+from mob.carriers.links import Link
 from mob.errors import MemberNotRunning, MobError, ServerGone, WireError
 from mob.protocol.jsonrpc import Request
 from mob.protocol.shapes import event_of, turn_of
-from mob.remote.links import Link
 from mob.remote.peer import Peer
 from mob.remote.replica import Replica
 from mob.remote.tools import GIVE_UP, RUN, Workshop

@@ -19,12 +19,13 @@ from urllib.parse import SplitResult, urlsplit
 import trio
 from attrs import field, frozen
 
+from mob.carriers.links import Link, SocketLink, StreamLink
 from mob.errors import DoorFull, MobError, ProviderError, ServerGone, Unauthorized, UsageError
 from mob.live.network import Network
 from mob.live.ports import ChannelLimits
 from mob.live.transport import HandshakeRefused, connect_websocket
 from mob.live.watchdog import Watchdog
-from mob.remote.links import MAX_MESSAGE_BYTES, FrameLink, LineLink, Link
+from mob.remote.peer import MAX_MESSAGE_BYTES
 
 _CONNECT_S = 10.0
 _GO_S, _TERMINATE_S = 15.0, 5.0
@@ -109,7 +110,7 @@ async def _frames(
     nursery.start_soon(transport.run_writer)
     try:
         with watchdog.watch(transport):
-            yield Dialled(FrameLink(transport), where, live_base=base)
+            yield Dialled(SocketLink(transport), where, live_base=base)
     finally:
         with trio.CancelScope(shield=True):
             await transport.aclose()
@@ -143,7 +144,7 @@ async def _lines(url: SplitResult, secret: str | None, network: Network) -> Asyn
     if stream is None:
         raise ServerGone(f"{where} did not answer within {_CONNECT_S:g} s; is a server there?")
     try:
-        yield Dialled(LineLink(stream), where, secret=secret)
+        yield Dialled(StreamLink(stream, stream, max_bytes=MAX_MESSAGE_BYTES), where, secret=secret)
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -175,7 +176,9 @@ async def _command(words: Sequence[str], secret: str | None) -> AsyncIterator[Di
     assert process.stdout is not None
     stream = trio.StapledStream(process.stdin, process.stdout)
     try:
-        yield Dialled(LineLink(stream), f"the process of {words[0]!r}", secret=secret)
+        yield Dialled(
+            StreamLink(stream, stream, max_bytes=MAX_MESSAGE_BYTES), f"the process of {words[0]!r}", secret=secret
+        )
     finally:
         await _end(process)
 

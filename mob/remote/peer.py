@@ -18,6 +18,7 @@ from typing import Any
 import trio
 from attrs import define, field, frozen
 
+from mob.carriers.links import Link, TooLong
 from mob.errors import CapabilityUnavailable, DoorError, LimitReached, MobError, RequestInvalid, ServerGone, WireError
 from mob.protocol.jsonrpc import (
     METHOD_NOT_FOUND,
@@ -31,7 +32,9 @@ from mob.protocol.jsonrpc import (
     write_message,
 )
 from mob.protocol.shapes import error_of
-from mob.remote.links import MAX_MESSAGE_BYTES, Link
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""Of one message, either way: more than a server answers at once."""
 
 _log = logging.getLogger("mob.remote")
 
@@ -195,12 +198,21 @@ class Peer:
     # -- hearing ---------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        while (data := await self._link.receive()) is not None:
+        while (data := await self._next()) is not None:
             try:
                 self._hear(read_message(data))
             except WireError as error:
                 self.end(ServerGone(f"{self.where} said what cannot be read: {error.message}; is it a mob server?"))
                 return
+
+    async def _next(self) -> bytes | None:
+        try:
+            return await self._link.receive()
+        except trio.BrokenResourceError:
+            return None
+        except TooLong as error:
+            self.end(ServerGone(f"{self.where} said more than {error.limit} bytes at once; is it a mob server?"))
+            return None
 
     def _hear(self, message: Message | Malformed) -> None:
         match message:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import trio
 from attrs import field, frozen
 
+from mob.carriers.links import StdioLink, StreamLink
 from mob.server.front.auth import Gatekeeper, check_exposure
 from mob.server.front.listening import Address, keep_alive, listen
 from mob.server.front.port import Front, secure
@@ -26,7 +27,6 @@ from mob.server.front.routes import Table
 from mob.server.realm.realm import Realm
 from mob.server.rpc.dispatch import Methods
 from mob.server.rpc.door import LiveDoor, rpc_methods, rpc_sockets, serve_rpc_lines
-from mob.server.rpc.links import StdioLink, StreamLink
 
 
 @frozen(slots=True)
@@ -130,7 +130,7 @@ class _Server:
                 nursery=self._nursery,
                 table=lambda: table,
                 front=lambda: front,
-                methods=self._methods,
+                rpc_served=lambda: self._methods.served,
             ),
             [*live_sockets(realm), *gateway_sockets(realm, gatekeeper), *rpc_sockets(realm, self._methods)],
         )

@@ -133,7 +133,9 @@ def _house(realm: Realm, nursery: trio.Nursery, complaints: Complaints, gatekeep
     methods = rpc_methods(realm, live=LiveDoor("ws://127.0.0.1:1"))
     table = Table(
         [
-            *rest_routes(realm, nursery=nursery, table=lambda: table, front=lambda: front, methods=methods),
+            *rest_routes(
+                realm, nursery=nursery, table=lambda: table, front=lambda: front, rpc_served=lambda: methods.served
+            ),
         ],
         [*live_sockets(realm), *gateway_sockets(realm, gatekeeper), *rpc_sockets(realm, methods)],
     )

@@ -17,9 +17,9 @@ from fuzzing import must
 from house import LIMITS, House, open_house, session_definition
 from mutations import Mutator, words_of
 
+from mob.carriers.links import StreamLink
 from mob.protocol.jsonrpc import INTERNAL_ERROR, PARSE_ERROR, Malformed, Request, read_message
 from mob.server.rpc.client import RpcClient
-from mob.server.rpc.links import StreamLink
 
 _BATCH = 16
 _RENEW = 320
@@ -161,7 +161,7 @@ async def _visit(house: House, mutator: Mutator, session_id: str, count: int) ->
         async def serve() -> None:
             async with theirs:
                 link = StreamLink(theirs, theirs, max_bytes=LIMITS.max_request_bytes)
-                await RpcClient(link, house.methods, LIMITS).run()
+                await RpcClient(link, house.methods.call, LIMITS).run()
 
         nursery.start_soon(serve)
         nursery.start_soon(hostile.run)

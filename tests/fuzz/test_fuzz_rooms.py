@@ -18,9 +18,9 @@ from room_http import check_responses, fuzz_http
 from room_rpc import fuzz_rpc
 from room_sockets import fuzz_gateway, fuzz_live
 
+from mob.carriers.links import StreamLink
 from mob.server.front.auth import Gatekeeper
 from mob.server.rpc.door import serve_rpc_lines
-from mob.server.rpc.links import StreamLink
 
 Room = Callable[[int, int], Awaitable[int]]
 

@@ -10,6 +10,7 @@ import trio
 from attrs import frozen
 
 import mob
+from mob.carriers.links import StreamLink
 from mob.definition.model import (
     Budget,
     Limits,
@@ -27,7 +28,6 @@ from mob.server.limits import DoorLimits
 from mob.server.livesocket.socket import live_sockets
 from mob.server.realm.realm import Realm, RealmSettings, open_realm
 from mob.server.rpc.door import LiveDoor, rpc_methods, rpc_sockets, serve_rpc_lines
-from mob.server.rpc.links import StreamLink
 from mob.testing import MemoryNetwork
 
 DEFINITIONS = Path(__file__).resolve().parents[2] / "definitions"

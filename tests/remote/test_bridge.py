@@ -9,9 +9,13 @@ import trio
 from served import HTTP, LINES, serving
 
 import mob
+from mob.carriers.links import StreamLink
 from mob.live.transport import connect_websocket
 from mob.remote.bridge import run_bridge
-from mob.remote.links import LineLink
+
+
+def line_link(stream: trio.abc.Stream) -> StreamLink:
+    return StreamLink(stream, stream, max_bytes=1024 * 1024)
 
 
 class Process:
@@ -19,7 +23,7 @@ class Process:
 
     def __init__(self) -> None:
         self.client, self.near = trio.testing.memory_stream_pair()
-        self._lines = LineLink(self.client)
+        self._lines = line_link(self.client)
 
     async def send(self, method: str, ident: int, **params) -> None:
         message = {"jsonrpc": "2.0", "id": ident, "method": method, "params": params}
@@ -62,9 +66,9 @@ async def test_what_was_asked_before_the_client_left_is_answered(autojump_clock)
 async def test_a_wrong_secret_and_a_server_that_is_not_there_are_told_in_words(autojump_clock):
     async with serving(secret="a-secret-of-some-length") as server:
         with pytest.raises(mob.Unauthorized, match="wants its secret"):
-            await run_bridge(LineLink(Process().near), HTTP, secret="wrong", network=server.network)
+            await run_bridge(line_link(Process().near), HTTP, secret="wrong", network=server.network)
         with pytest.raises(mob.ServerGone, match="cannot be reached"):
-            await run_bridge(LineLink(Process().near), "tcp://localhost:9", network=server.network)
+            await run_bridge(line_link(Process().near), "tcp://localhost:9", network=server.network)
 
 
 async def test_law_24_a_server_that_goes_ends_the_bridge(autojump_clock):
@@ -75,7 +79,7 @@ async def test_law_24_a_server_that_goes_ends_the_bridge(autojump_clock):
 
             async def run() -> None:
                 try:
-                    await run_bridge(LineLink(process.near), HTTP, network=server.network)
+                    await run_bridge(line_link(process.near), HTTP, network=server.network)
                 except mob.MobError as error:
                     ended.append(error)
 
@@ -89,7 +93,7 @@ async def test_law_24_a_server_that_goes_ends_the_bridge(autojump_clock):
 
 
 async def bridge(process: Process, url: str, server) -> None:
-    await run_bridge(LineLink(process.near), url, secret="a-secret-of-some-length", network=server.network)
+    await run_bridge(line_link(process.near), url, secret="a-secret-of-some-length", network=server.network)
 
 
 async def test_a_browser_that_shows_the_secret_is_answered_one_of_its_subprotocols(autojump_clock):

@@ -14,10 +14,12 @@ from attrs import evolve
 from live_sockets import FULL, attached, definition, open_channel, query_of, started
 
 import mob
+from mob.carriers.links import StreamLink
 from mob.cli.run import last_run
 from mob.errors import RunUnknown, ServerGone, UsageError
 from mob.live.network import TcpNetwork
 from mob.live.transport import open_websocket
+from mob.remote.bridge import PatientLink
 from mob.server.front.auth import Gatekeeper
 from mob.server.front.listening import Address, tls_context
 from mob.server.front.port import Front
@@ -25,7 +27,6 @@ from mob.server.front.routes import SocketRoute, Table, Visit
 from mob.server.limits import DoorLimits
 from mob.server.realm.realm import Realm, RealmSettings, open_realm
 from mob.server.rpc.door import rpc_methods, serve_rpc_lines
-from mob.server.rpc.links import PatientLink, StreamLink
 from mob.server.serve import DoorSettings, Served, serve_doors
 from mob.store.sqlite import SqliteStore
 

@@ -38,7 +38,7 @@ class NoLink:
 
 def ways(realm):
     """All that stop a mob."""
-    client = RpcClient(NoLink(), Methods(), DoorLimits())
+    client = RpcClient(NoLink(), Methods().call, DoorLimits())
     methods = {**mob_methods(realm, sessions={}, live=None), **team_methods(realm)}
 
     def call(method, **params):

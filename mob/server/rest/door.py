@@ -7,6 +7,7 @@ from importlib import metadata
 
 import trio
 
+from mob.server.catalog import catalog
 from mob.server.chat.door import ChatDoor
 from mob.server.chat.turns import ChatTurns
 from mob.server.front.openapi import serve_document
@@ -19,8 +20,6 @@ from mob.server.rest.metrics import Metric, front_metrics, one
 from mob.server.rest.openai import openai_routes
 from mob.server.rest.schemas import COMPONENTS, ERRORS, component
 from mob.server.rest.sessions import session_routes
-from mob.server.rpc.dispatch import Methods
-from mob.server.rpc.shapes import catalog
 
 
 def rest_routes(
@@ -29,12 +28,12 @@ def rest_routes(
     nursery: trio.Nursery,
     table: Callable[[], Table],
     front: Callable[[], Front] | None = None,
-    methods: Methods | None = None,
+    rpc_served: Callable[[], int] | None = None,
 ) -> list[Route]:
     """The routes. `nursery` holds the turns that span requests, and ends before the realm does.
 
     `table` gives the whole table that these routes become part of, once it is made: it is what /openapi.json describes.
-    `front` and `methods` are what serves them and what JSON-RPC serves: /metrics tells what they count.
+    `front` is what serves them, `rpc_served` counts what JSON-RPC has served: /metrics tells.
     """
     turns, streams = ChatTurns(nursery, realm.limits), EventStreams(realm.limits)
 
@@ -42,8 +41,8 @@ def rest_routes(
         yield one("mob_event_streams", "gauge", "Streams of server-sent events that are open.", streams.open)
         yield one("mob_chat_turns", "gauge", "Turns of chat completions that have not ended.", turns.open)
         yield one("mob_chat_turns_total", "counter", "Turns of chat completions ever begun.", turns.begun)
-        if methods is not None:
-            yield one("mob_rpc_requests_total", "counter", "JSON-RPC requests ever served.", methods.served)
+        if rpc_served is not None:
+            yield one("mob_rpc_requests_total", "counter", "JSON-RPC requests ever served.", rpc_served())
         if front is not None:
             yield from front_metrics(front().statistics())
 

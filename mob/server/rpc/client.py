@@ -18,15 +18,15 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import trio
 from attrs import frozen
 
+from mob.carriers.links import Link, TooLong
 from mob.errors import DoorFull, MemberFailed, TurnTimedOut
 from mob.protocol.jsonrpc import (
     INTERNAL_ERROR,
-    INVALID_REQUEST,
     Id,
     Malformed,
     Notification,
@@ -34,44 +34,18 @@ from mob.protocol.jsonrpc import (
     Response,
     RpcError,
     read_message,
+    too_long,
     write_message,
 )
 from mob.server.limits import DoorLimits
 from mob.server.rooms import Rooms
-from mob.server.rpc.dispatch import Methods
 
 _log = logging.getLogger(__name__)
 
 STOPPING: Final = "server/stopping"
 
-
-class Link(Protocol):
-    """What brings messages and takes them: one message is one line, or one frame."""
-
-    async def receive(self) -> bytes | None:
-        """The next message's bytes; None at the end. TooLong when a message is longer than may be.
-
-        trio.BrokenResourceError when the client was lost.
-        """
-        ...
-
-    async def send(self, message: bytes) -> None:
-        """Write one message. trio.BrokenResourceError when nobody reads any more."""
-        ...
-
-
-class TooLong(Exception):
-    """A message was longer than `limit` bytes; it was passed over."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-
-def too_long(error: TooLong) -> bytes:
-    """The answer to a message that was longer than may be."""
-    message = f"a request has at most {error.limit} bytes; this one was longer and was not read"
-    return write_message(Response(None, error=RpcError(INVALID_REQUEST, message)))
+Answer = Callable[["RpcClient", Request], Awaitable[Response]]
+"""Who answers a request of this client; raises nothing but cancellation."""
 
 
 class ClientGone(MemberFailed):
@@ -94,13 +68,13 @@ class RpcClientStatistics:
 class RpcClient:
     """Made and run by the door. `nursery` is where what the client began lives; it ends with the client."""
 
-    def __init__(self, link: Link, methods: Methods, limits: DoorLimits) -> None:
+    def __init__(self, link: Link, answer: Answer, limits: DoorLimits) -> None:
         self.nursery: trio.Nursery
         self.limits = limits
         self.rooms = Rooms()
         """What is kept for this client."""
         self._link = link
-        self._methods = methods
+        self._respond = answer
         self._under_way = 0
         self._line: deque[tuple[Request, int]] = deque()
         self._line_bytes = self._served_bytes = 0
@@ -244,7 +218,7 @@ class RpcClient:
             try:
                 data = await self._link.receive()
             except TooLong as error:
-                self._put(too_long(error))
+                self._put(too_long(error.limit))
                 await self._drained()
                 continue
             if data is None:
@@ -299,7 +273,7 @@ class RpcClient:
                 try:
                     self._note_taken()
                     self._hire(requests)
-                    response = await self._methods.call(self, request)
+                    response = await self._respond(self, request)
                 finally:
                     del request
                     self._served_bytes -= size

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mob.errors import MobError
 from mob.protocol.jsonrpc import INTERNAL_ERROR, METHOD_NOT_FOUND, Request, Response, RpcError
 from mob.server.params import Params
+from mob.server.rpc.client import RpcClient
 from mob.server.rpc.errors import error_of
-
-if TYPE_CHECKING:
-    from mob.server.rpc.client import RpcClient
 
 _log = logging.getLogger(__name__)
 
-Serve = Callable[["RpcClient", Params], Awaitable[Any]]
+Serve = Callable[[RpcClient, Params], Awaitable[Any]]
 
 
 class Methods:

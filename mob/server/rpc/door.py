@@ -16,17 +16,17 @@ from contextlib import suppress
 
 import trio
 
+from mob.carriers.links import Link, SocketLink, StreamLink, TooLong
 from mob.errors import Unauthorized
 from mob.protocol.jsonrpc import Malformed, Request, Response, read_message, write_message
 from mob.server.front.auth import Gatekeeper
 from mob.server.front.routes import SocketRoute, Visit
 from mob.server.limits import DoorLimits
 from mob.server.realm.realm import Realm
-from mob.server.rpc.client import Link, RpcClient, TooLong
+from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Methods
 from mob.server.rpc.errors import error_of
 from mob.server.rpc.handshake import handshake_methods
-from mob.server.rpc.links import SocketLink, StreamLink
 from mob.server.rpc.live import LiveDoor, live_methods
 from mob.server.rpc.mobs.life import mob_methods
 from mob.server.rpc.sessions.methods import session_methods
@@ -69,7 +69,7 @@ async def serve_rpc_lines(
     entrance: Link = link
     if gatekeeper is not None:
         entrance = _Guarded(link, gatekeeper, limits)
-    await RpcClient(entrance, methods, limits).run()
+    await RpcClient(entrance, methods.call, limits).run()
 
 
 def rpc_sockets(realm: Realm, methods: Methods) -> list[SocketRoute]:
@@ -83,7 +83,7 @@ def rpc_sockets(realm: Realm, methods: Methods) -> list[SocketRoute]:
             return
         served += 1
         try:
-            await RpcClient(SocketLink(visit.transport), methods, realm.limits).run()
+            await RpcClient(SocketLink(visit.transport), methods.call, realm.limits).run()
         finally:
             served -= 1
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
+from mob.server.catalog import CONTRACT, catalog, contract_version
 from mob.server.params import Params
 from mob.server.realm.realm import Realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.dispatch import Methods, Serve
-from mob.server.rpc.shapes import CONTRACT, catalog, contract_version
 
 JSON = dict[str, Any]
 

@@ -15,11 +15,10 @@ pass over what they do not know. Nothing here asks anybody anything: values in, 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mob.definition.catalogue import catalogue, providers
 from mob.definition.model import ModelCapabilities
 from mob.history.items import AgentMessage, Item, Note, ToolCall, ToolResult, Turn, UserMessage
 from mob.jsontext import MAX_INNER_DEPTH, read_json
@@ -27,8 +26,6 @@ from mob.values import Image, Usage
 
 JSON = dict[str, Any]
 
-CONTRACT = (0, 9, 6)
-"""The version of Meerkat's contract whose shapes these are."""
 CONTEXT_NOTE = "context"
 """The kind of a note that somebody put in without a turn."""
 
@@ -245,11 +242,6 @@ def usage_of(usage: Usage) -> JSON:
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
-def contract_version() -> JSON:
-    """The contract's version as an object."""
-    return dict(zip(("major", "minor", "patch"), CONTRACT, strict=True))
-
-
 def provider_of(model: ModelCapabilities) -> str:
     """The provider in Meerkat's words."""
     if model.provider in _SELF_HOSTED:
@@ -285,51 +277,6 @@ def channel_capabilities(model: ModelCapabilities) -> JSON:
         "barge_in_supported": model.can_interrupt,
         "provider_native_resume": False,
     }
-
-
-def catalog(default_model: str, declared: Mapping[str, ModelCapabilities] | None = None) -> JSON:
-    """The model catalogue, by provider. The first live model of a provider that has no default of ours is its own."""
-    grouped: dict[str, list[ModelCapabilities]] = {}
-    for model in {**catalogue(), **(declared or {})}.values():
-        grouped.setdefault(model.provider, []).append(model)
-    return {
-        "contract_version": contract_version(),
-        "providers": [
-            {
-                "provider": provider,
-                "display_name": providers()[provider].display_name if provider in providers() else provider,
-                "default_model_id": default_model if default_model in {m.id for m in models} else models[0].id,
-                "models": [_entry(model) for model in models],
-            }
-            for provider, models in grouped.items()
-        ],
-    }
-
-
-def _entry(model: ModelCapabilities) -> JSON:
-    entry: JSON = {
-        "id": model.id,
-        "display_name": model.display_name or model.id,
-        "tier": "recommended" if model.price is not None else "supported",
-        "profile": {
-            "model_family": model.wire,
-            "params_schema": {},
-            "supports_temperature": not model.realtime,
-            "supports_thinking": False,
-            "supports_reasoning": False,
-            "vision": "image" in model.input_modalities,
-            "realtime": model.realtime,
-            "input_modalities": list(model.input_modalities),
-            "output_modalities": list(model.output_modalities),
-            "turn_modes": list(model.turn_modes),
-            "wire": model.wire,
-        },
-    }
-    if model.context_window is not None:
-        entry["context_window"] = model.context_window
-    if model.max_output_tokens is not None:
-        entry["max_output_tokens"] = model.max_output_tokens
-    return entry
 
 
 def timestamp(seconds: float) -> str:

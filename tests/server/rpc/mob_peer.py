@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
+from mob.carriers.links import StreamLink
 from mob.server.limits import DoorLimits
 from mob.server.realm.realm import RealmSettings, open_realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.door import LiveDoor, rpc_methods
-from mob.server.rpc.links import StreamLink
 
 CREW = {
     "id": "crew",
@@ -96,7 +96,7 @@ async def open_peer(realm, methods, limits=None):
 
     async def serve():
         async with theirs:
-            await RpcClient(StreamLink(theirs, theirs, max_bytes=limits.max_request_bytes), methods, limits).run()
+            await RpcClient(StreamLink(theirs, theirs, max_bytes=limits.max_request_bytes), methods.call, limits).run()
 
     failure = None
     async with trio.open_nursery() as nursery:

@@ -12,11 +12,11 @@ from meerkat.event_envelope import parse_agent_event_envelope
 from meerkat.events import UnknownEvent
 from mob_peer import Peer, RpcFailed
 
+from mob.carriers.links import StreamLink
 from mob.server.limits import DoorLimits
 from mob.server.realm.realm import RealmSettings, open_realm
 from mob.server.rpc.client import RpcClient
 from mob.server.rpc.door import LiveDoor, rpc_methods
-from mob.server.rpc.links import StreamLink
 
 __all__ = [
     "HOST",
@@ -82,7 +82,7 @@ async def join(realm, methods):
     """One client, until the block is left: then it hangs up, and the server has let go of it."""
     ours, theirs = trio.testing.memory_stream_pair()
     link = StreamLink(theirs, theirs, max_bytes=realm.limits.max_request_bytes)
-    client = RpcClient(link, methods, realm.limits)
+    client = RpcClient(link, methods.call, realm.limits)
     gone = trio.Event()
 
     async def serve():

@@ -186,7 +186,7 @@ async def test_answers_that_nobody_reads_are_bounded_in_bytes(autojump_clock):
 
     methods = Methods()
     methods.add({"much": much})
-    client = RpcClient(Deaf(), methods, limits)
+    client = RpcClient(Deaf(), methods.call, limits)
     with trio.move_on_after(100):
         await client.run()
     assert 30_000 <= sum(len(message) for message, _ in client._outbox) < 30_000 + 11_000

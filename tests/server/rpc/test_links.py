@@ -10,14 +10,13 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 from rpc_peer import open_server
 
+from mob.carriers.links import StreamLink, TooLong
 from mob.live.transport import open_websocket
 from mob.server.front.auth import Gatekeeper
 from mob.server.front.port import Front
 from mob.server.front.routes import Table
 from mob.server.limits import DoorLimits
-from mob.server.rpc.client import TooLong
 from mob.server.rpc.door import rpc_sockets, serve_rpc_lines
-from mob.server.rpc.links import StreamLink
 
 MOST = 16
 

@@ -277,7 +277,7 @@ async def test_a_client_that_never_reads_cannot_grow_memory(autojump_clock):
             yield json.dumps({"jsonrpc": "2.0", "id": number, "method": "ask"}).encode()
 
     link = Deaf(requests())
-    client = RpcClient(link, methods, limits)
+    client = RpcClient(link, methods.call, limits)
     with trio.move_on_after(1000):
         await client.run()
     counts = client.statistics()

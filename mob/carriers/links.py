@@ -1,7 +1,7 @@
-"""What brings the messages of a JSON-RPC client: lines of a stream, the standard streams, or a WebSocket's frames.
+"""What brings the messages of JSON-RPC, either end: lines of a stream, the standard streams, or a WebSocket's frames.
 
 A line ends with a newline; one that is longer than a request may be is passed over as it comes, without being kept,
-and told of once (`TooLong`). A link that its client has ended reads as the end: what was asked before may still be
+and told of once (`TooLong`). A link that its peer has ended reads as the end: what was asked before may still be
 answered. One that broke, or cannot be written to any more, is trio.BrokenResourceError: nobody waits for an answer.
 """
 
@@ -10,15 +10,38 @@ from __future__ import annotations
 import os
 from collections import deque
 from types import TracebackType
+from typing import Protocol
 
 import trio
 
 from mob.errors import LiveRejected
 from mob.live.transport_port import Transport, TransportClosed
-from mob.server.rpc.client import TooLong, too_long
 
 _READ_BYTES = 64 * 1024
 _NEWLINE = b"\n"
+
+
+class TooLong(Exception):
+    """A message was longer than `limit` bytes; it was passed over."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+class Link(Protocol):
+    """What brings messages and takes them: one message is one line, or one frame."""
+
+    async def receive(self) -> bytes | None:
+        """The next message's bytes; None at the end. TooLong when a message is longer than may be.
+
+        trio.BrokenResourceError when whoever is at the other end was lost.
+        """
+        ...
+
+    async def send(self, message: bytes) -> None:
+        """Write one message. trio.BrokenResourceError when nobody reads any more."""
+        ...
 
 
 class StreamLink:
@@ -96,29 +119,6 @@ class StreamLink:
         self._torn = True
         await self._send.send_all(message + _NEWLINE)
         self._torn = False
-
-
-class PatientLink:
-    """A link for who reads and writes at a time and knows no TooLong: such messages are answered and passed over."""
-
-    def __init__(self, link: StreamLink) -> None:
-        self._link = link
-        self._sending = trio.Lock()
-
-    async def receive(self) -> bytes | None:
-        """As the link's, without TooLong; None also when it broke."""
-        while True:
-            try:
-                return await self._link.receive()
-            except TooLong as error:
-                await self.send(too_long(error))
-            except trio.BrokenResourceError:
-                return None
-
-    async def send(self, message: bytes) -> None:
-        """As the link's, one after the other."""
-        async with self._sending:
-            await self._link.send(message)
 
 
 class StdioLink:

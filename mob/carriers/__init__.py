@@ -1,0 +1,1 @@
+"""What brings messages between programs: lines of a stream, the standard streams, frames of a WebSocket."""
