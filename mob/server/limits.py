@@ -1,4 +1,4 @@
-"""Every bound of the doors, in one place. Counts, bytes, seconds.
+"""The bounds of the doors that a server may want otherwise, in one place. Counts, bytes, seconds.
 
 Where Meerkat's server has a published limit, ours begins there, so that its clients meet nothing new.
 """

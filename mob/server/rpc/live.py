@@ -72,7 +72,7 @@ class InputRejected(Refused):
 
 
 class LiveChannels:
-    """Opens channels for clients, and does with them what clients ask. Of all doors of JSON-RPC together."""
+    """Opens channels for clients, and does with them what clients ask."""
 
     def __init__(self, realm: Realm, door: LiveDoor) -> None:
         self._realm = realm
