@@ -2,8 +2,8 @@
 
 ```python blocks run as a program; ```sh blocks run as a script, line by line, in a folder that holds what a clone
 holds, and the files that a page shows (a ```python block that begins with `# NAME.py`); ```toml blocks with a [mob]
-section are checked; ```text blocks are output and are not run. A command that serves (`mob rehearse …`, `mob serve …`)
-is started, must come up, and is stopped when its block ends.
+section are checked; ```text blocks are output and ```html blocks pages for a browser; neither is run. A command that
+serves (`mob rehearse …`, `mob serve …`) is started, must come up, and is stopped when its block ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from attrs import frozen
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-KNOWN = {"python", "sh", "toml", "text", "json"}
+KNOWN = {"python", "sh", "toml", "text", "json", "html"}
 
 
 @frozen
