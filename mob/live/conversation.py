@@ -167,7 +167,7 @@ class Conversation:
     def _drop(self, turn: LiveTurn, error: MobError) -> None:
         self.line.remove(turn)
         self.context.emit(DropTurn(turn.turn_id, error))
-        if turn.by_human:
+        if turn.by_human and not turn.prompted:
             self.context.report(error.code, error.message, "fatal")
 
     # -- the provider ----------------------------------------------------------------------------------------------
@@ -275,13 +275,24 @@ class Conversation:
             else:
                 self._drop(turn, LiveClosed("the channel was closed before this turn could run", reason="closed"))
 
-    def close(self) -> None:
-        """Nothing more begins. What runs is cut, what the human said and nobody answered is kept."""
+    def close(self, *, by_client: bool) -> None:
+        """Nothing more begins. What runs is cut, what the human said and nobody answered is kept.
+
+        When the client has closed it, what the session put and nobody has begun to answer is the session's again, which
+        goes on without this channel: LiveClosed with the reason `unanswered`.
+        """
         self.line.closing = True
         error = LiveClosed("the channel was closed before this turn could run", reason="closed")
+        unanswered = LiveClosed("the channel was closed before this turn was answered", reason="unanswered")
         for turn in self.line.all():
             self.line.release(turn)
-            if turn.state == "waiting" and not turn.by_human:
+            if by_client and turn.prompted and not turn.begun and turn.failure is None and turn.cut is None:
+                if self.responses.serves(turn):
+                    self.responses.lose()
+                if turn.state == "running":
+                    self.context.emit(AbandonTurn(turn.turn_id))
+                self._drop(turn, unanswered)
+            elif turn.state == "waiting" and not turn.by_human:
                 self._drop(turn, error)
             else:
                 self.interruption.cut(turn, "closed")

@@ -155,7 +155,7 @@ class ChannelMachine:
         """Let everything happen that has become possible."""
         links, talk = self.links, self.conversation
         if not links.open and not talk.line.closing:
-            talk.close()
+            talk.close(by_client=links.failure is None and links.close_reason != "cancelled")
         if links.confirmed():
             talk.connected()
         talk.advance()

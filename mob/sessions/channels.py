@@ -154,6 +154,12 @@ class ChannelHost:
         finally:
             hosted.end_ask()
 
+    async def ended(self, channel: LiveChannel) -> None:
+        """Wait until this channel, which is closing, is gone."""
+        hosted = self._hosted
+        if hosted is not None and hosted.channel is channel:
+            await hosted.ended.wait()
+
     async def close(self) -> None:
         """Close the channel that is open, whosever it is, within bounds."""
         if self._hosted is not None:

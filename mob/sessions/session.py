@@ -58,6 +58,7 @@ from mob.values import Image
 
 _STORE_TIMEOUT_S = 10.0
 _STATEMENT = Cause("text")
+_GONE = ("unanswered", "client_closed")  # a client closed its channel before a letter was answered over it
 _CONTEXT = Cause("context")
 
 
@@ -426,15 +427,23 @@ class Session:
                     raise
                 self._tell(error)
             else:
-                return await self._prompt(channel, letter)
+                return await self._prompt(parts, channel, letter)
         return await parts.requesting.deliver(letter)
 
-    async def _prompt(self, channel: LiveChannel, letter: Letter) -> Turn:
+    async def _prompt(self, parts: _Parts, channel: LiveChannel, letter: Letter) -> Turn:
         turn: Turn | None = None
         # Who is handed the conversation speaks; who is asked by another member answers it in text.
         output = None if letter.cause.kind == "hand_off" else "text"
         with letter.scope:
-            turn = await channel.prompt(Prompt(letter.items, letter.cause, output=output))
+            try:
+                turn = await channel.prompt(Prompt(letter.items, letter.cause, output=output))
+            except LiveClosed as closed:
+                if closed.reason not in _GONE:
+                    raise
+                await parts.channels.ended(channel)
+        if turn is None and not letter.interrupted:
+            letter.scope = trio.CancelScope()
+            return await self._deliver(parts, letter)  # whose channel it was has gone; it is asked over another
         if turn is None:
             raise MemberFailed(f"{self.identity} was interrupted before its answer was whole")
         if turn.status == "failed":
