@@ -296,12 +296,16 @@ class LiveChannel:
         """Put a turn to the member and wait until it is committed. For the session.
 
         Its place among the turns is the session's to give (`admit_turn`). When the caller is cancelled the turn is
-        withdrawn. LiveRejected, LiveClosed, and what the session raises when it does not admit the turn.
+        withdrawn. LiveRejected, LiveClosed (`unanswered`: the channel closed before it was answered, and nothing of it
+        is in the log), and what the session raises when it does not admit the turn.
         """
         turn_id, waiter = self._ids.new("turn"), Waiter()
         self._pump.waiters[turn_id] = waiter
         try:
-            await self._tell(inputs.PutPrompt(turn_id, prompt))
+            try:
+                await self._tell(inputs.PutPrompt(turn_id, prompt))
+            except LiveClosed as closed:
+                raise LiveClosed(closed.message, reason="unanswered") from closed
             await waiter.done.wait()
         except trio.Cancelled:
             if not self._pump.ended.is_set():

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from attrs import field, frozen
@@ -114,8 +114,10 @@ class _Server:
             warnings=warnings,
         )
 
-    def _serve(self, listeners: list[trio.SocketListener], handler: Callable[..., object]) -> None:
-        self._nursery.start_soon(functools.partial(trio.serve_listeners, handler, listeners))  # type: ignore[arg-type]
+    def _serve(
+        self, listeners: list[trio.SocketListener], handler: Callable[[trio.SocketStream], Awaitable[object]]
+    ) -> None:
+        self._nursery.start_soon(functools.partial(trio.serve_listeners, handler, listeners))
 
     def _front(self) -> Front:
         """Everything. Its rooms are loaded here, since a client that starts `mob rpc` waits for none of them."""

@@ -58,7 +58,6 @@ from mob.values import Image
 
 _STORE_TIMEOUT_S = 10.0
 _STATEMENT = Cause("text")
-_GONE = ("unanswered", "client_closed")  # a client closed its channel before a letter was answered over it
 _CONTEXT = Cause("context")
 
 
@@ -438,7 +437,7 @@ class Session:
             try:
                 turn = await channel.prompt(Prompt(letter.items, letter.cause, output=output))
             except LiveClosed as closed:
-                if closed.reason not in _GONE:
+                if closed.reason != "unanswered":
                     raise
                 await parts.channels.ended(channel)
         if turn is None and not letter.interrupted:

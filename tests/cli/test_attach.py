@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,10 +90,11 @@ def test_two_watch_and_see_the_same(server: str) -> None:
     assert watching.stderr is not None
     assert "attached" in watching.stderr.readline()
     driving = attach(server, "--member", "menu", "--say", "What does the cake cost?", "--json")
-    time.sleep(0.5)
-    out, _ = watching.communicate(timeout=30)  # its input ends: it leaves
+    told = driving.stdout.splitlines(keepends=True)
+    assert watching.stdout is not None
+    assert [watching.stdout.readline() for _ in told] == told
+    watching.communicate(timeout=30)  # its input ends: it leaves
     assert watching.returncode == 0
-    assert driving.stdout.splitlines() == out.splitlines()[: len(driving.stdout.splitlines())]
 
 
 def test_ctrl_c_leaves_with_130_and_the_mob_goes_on(server: str) -> None:

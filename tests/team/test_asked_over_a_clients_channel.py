@@ -41,6 +41,25 @@ async def test_a_question_outlives_the_client_over_whose_channel_it_went(autojum
     assert [turn.status for turn in asked] == ["done"]
 
 
+async def test_a_question_put_to_a_channel_that_is_closing_is_asked_over_another(autojump_clock):
+    """Whatever word the client closed it with."""
+    async with mob.open_mob(mob.load(DEFINITIONS / "front-desk.toml"), rehearse=True, seed=3) as team:
+        host = team.member("host")
+        answers: list[mob.Answer] = []
+
+        async def ask() -> None:
+            answers.append(await host.ask(QUESTION))
+
+        async with host.open_live() as live, trio.open_nursery() as nursery:
+            await live.send_text("What does the olive oil cake cost?")
+            await trio.sleep(0.5)
+            nursery.start_soon(live.close, "good night")
+            nursery.start_soon(ask)
+            await trio.sleep(0.01)
+            nursery.start_soon(ask)
+        assert [("Monday" in answer.text) for answer in answers] == [True, True]
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.floats(0.0, 4.0))
 def test_law_16_whenever_the_client_goes_the_question_is_answered_once(after_s):

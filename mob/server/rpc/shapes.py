@@ -146,7 +146,7 @@ def _assistant(group: Sequence[Item], turn: Turn) -> JSON:
     row: JSON = {
         "role": "block_assistant",
         "blocks": blocks,
-        "stop_reason": stop_reason(turn, interrupted, calls=calls),
+        "stop_reason": stop_reason(turn, interrupted=interrupted, calls=calls),
     }
     if message_id is not None:
         row["assistant_message_id"] = message_id
@@ -176,7 +176,7 @@ def _result(result: ToolResult) -> JSON:
     }
 
 
-def stop_reason(turn: Turn, interrupted: bool, *, calls: bool = False) -> str:  # noqa: FBT001
+def stop_reason(turn: Turn, *, interrupted: bool, calls: bool = False) -> str:
     """Why the member's message ends where it does."""
     if interrupted or turn.status == "cancelled":
         return "cancelled"
